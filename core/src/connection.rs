@@ -1,0 +1,221 @@
+//! One connection (TCPConnection in *EGTP Architecture 0.2*, III.C): its buffers, its standing, its share of the throttle.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use crate::id::{ConnectionId, IncomingId, NodeId, QueryId};
+use crate::query::Hint;
+use crate::throttle::Bucket;
+use crate::time::Instant;
+use crate::wire::packet::SessionId;
+use crate::wire::stream::PacketStream;
+
+/// While at least this much waits to be written, nothing more is sealed.
+pub(crate) const FILL_TARGET: usize = 64 * 1024;
+
+/// The most frames meant for this very connection that may wait; beyond it reading stops.
+pub(crate) const MAX_URGENT: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    /// Where it leads: the address that was dialled, or that the peer came from.
+    pub(crate) remote: SocketAddr,
+    pub(crate) dialled: bool,
+    pub(crate) phase: Phase,
+    /// The only node that it may turn out to belong to.
+    pub(crate) expected: Option<NodeId>,
+    /// Whose it is, proved.
+    pub(crate) peer: Option<NodeId>,
+    pub(crate) inbound: PacketStream,
+    pub(crate) outbound: Outbound,
+    /// Sealed records that must go over this connection and no other.
+    pub(crate) urgent: VecDeque<Urgent>,
+    /// Outstanding queries that were put on it.
+    pub(crate) carried: BTreeSet<QueryId>,
+    /// Incoming queries that came over it and are not answered.
+    pub(crate) owed: BTreeSet<IncomingId>,
+    pub(crate) leave: Leave,
+    pub(crate) hint: Hint,
+    pub(crate) last_used: Instant,
+    pub(crate) last_heard: Instant,
+    pub(crate) last_sealed: Instant,
+    pub(crate) probe_sent: Option<Instant>,
+    pub(crate) messages_received: u64,
+    pub(crate) up: Bucket,
+    pub(crate) down: Bucket,
+    pub(crate) stale_sent: Option<Instant>,
+    /// Whether a hint that its levels changed waits to be polled.
+    pub(crate) hinted: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Dialling,
+    Open,
+    /// To be closed once everything is written.
+    Flushing,
+}
+
+/// Frames that are sealed as a record of their own, in this session.
+#[derive(Clone, Debug)]
+pub(crate) struct Urgent {
+    pub(crate) session: SessionId,
+    pub(crate) frames: Vec<u8>,
+}
+
+/// How far the two ends have agreed to close the connection. Closing one that looks idle would cut off a query that the peer
+/// has just sent; so both say first that no new query of theirs will come over it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Leave {
+    /// We shall send no new query over it.
+    pub(crate) sent: bool,
+    /// The peer will send no new query over it.
+    pub(crate) received: bool,
+    /// We asked first, so it is ours to close.
+    pub(crate) ours: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(id: ConnectionId, remote: SocketAddr, now: Instant, up: Bucket, down: Bucket) -> Self {
+        Self {
+            id,
+            remote,
+            dialled: false,
+            phase: Phase::Open,
+            expected: None,
+            peer: None,
+            inbound: PacketStream::default(),
+            outbound: Outbound::default(),
+            urgent: VecDeque::new(),
+            carried: BTreeSet::new(),
+            owed: BTreeSet::new(),
+            leave: Leave::default(),
+            hint: Hint::None,
+            last_used: now,
+            last_heard: now,
+            last_sealed: now,
+            probe_sent: None,
+            messages_received: 0,
+            up,
+            down,
+            stale_sent: None,
+            hinted: false,
+        }
+    }
+
+    /// Whether new queries may go over it.
+    pub(crate) fn takes_queries(&self) -> bool {
+        self.phase == Phase::Open && self.peer.is_some() && !self.leave.sent && !self.leave.received
+    }
+
+    /// Whether anything is under way: such a connection is never closed for being idle.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.carried.is_empty()
+            || !self.owed.is_empty()
+            || !self.outbound.is_empty()
+            || !self.urgent.is_empty()
+            || self.inbound.is_partial()
+    }
+}
+
+/// One try at sending a query: it may be sent again under another number, when this one no longer counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Carried {
+    pub(crate) query: QueryId,
+    pub(crate) session: SessionId,
+    pub(crate) number: u64,
+}
+
+/// What waits to be written, and which queries are handed over with which byte.
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
+    bytes: Vec<u8>,
+    written: usize,
+    /// Bytes ever written.
+    total_written: u64,
+    /// The last byte of each query's last record, counted from the connection's first byte.
+    marks: VecDeque<(u64, Carried)>,
+}
+
+impl Outbound {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn unwritten(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+
+    /// Where encoders append.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The query is handed over once everything that waits now is written.
+    pub(crate) fn mark(&mut self, query: Carried) {
+        let end = self.total_written + self.len() as u64;
+        self.marks.push_back((end, query));
+    }
+
+    /// Counts bytes as written; yields the queries that are handed over whole with them. More bytes than wait are a driver's
+    /// mistake and count as all of them.
+    pub(crate) fn wrote(&mut self, count: usize) -> Vec<Carried> {
+        let count = count.min(self.len());
+        self.written += count;
+        self.total_written += count as u64;
+        if self.written == self.bytes.len() {
+            self.bytes.clear();
+            self.written = 0;
+            if self.bytes.capacity() > 4 * FILL_TARGET || self.marks.is_empty() {
+                self.bytes.shrink_to(0);
+            }
+        }
+        let mut handed_over = Vec::new();
+        while let Some(&(end, query)) = self.marks.front() {
+            if end > self.total_written {
+                break;
+            }
+            self.marks.pop_front();
+            handed_over.push(query);
+        }
+        handed_over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn carried(id: u64) -> Carried {
+        Carried { query: QueryId(id), session: SessionId([0; 8]), number: id }
+    }
+
+    #[test]
+    fn a_query_is_handed_over_with_its_last_byte_and_not_before() {
+        let mut outbound = Outbound::default();
+        outbound.tail().extend_from_slice(b"first");
+        outbound.mark(carried(1));
+        outbound.tail().extend_from_slice(b"second");
+        outbound.mark(carried(2));
+        assert_eq!(outbound.wrote(4), []);
+        assert_eq!(outbound.wrote(1), [carried(1)]);
+        assert_eq!(outbound.unwritten(), b"second");
+        assert_eq!(outbound.wrote(5), []);
+        assert_eq!(outbound.wrote(99), [carried(2)]);
+        assert!(outbound.is_empty());
+    }
+
+    #[test]
+    fn an_empty_buffer_holds_no_memory() {
+        let mut outbound = Outbound::default();
+        outbound.tail().extend_from_slice(&[0; 100_000]);
+        outbound.wrote(100_000);
+        assert_eq!(outbound.bytes.capacity(), 0);
+    }
+}

@@ -1,0 +1,31 @@
+//! Hash tables over what strangers choose, keyed so that they cannot choose what collides.
+
+use core::hash::BuildHasher;
+
+use siphasher::sip::SipHasher13;
+
+/// SipHash-1-3 under a key drawn from the node's seed.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyedHash {
+    key: (u64, u64),
+}
+
+impl KeyedHash {
+    pub(crate) fn new(first: u64, second: u64) -> Self {
+        Self { key: (first, second) }
+    }
+}
+
+impl core::fmt::Debug for KeyedHash {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("KeyedHash")
+    }
+}
+
+impl BuildHasher for KeyedHash {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.key.0, self.key.1)
+    }
+}

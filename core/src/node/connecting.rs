@@ -1,0 +1,471 @@
+//! Which connections there are (TCPCommsHandler in *EGTP Architecture 0.2*, III.B): opened lazily, kept while they are of use,
+//! closed in order, watched for silence.
+
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::Node;
+use crate::action::{Action, TransportAction};
+use crate::connection::{Connection, Leave, Phase};
+use crate::conversation::QueryState;
+use crate::event::Ending;
+use crate::id::{ConnectionId, NodeId, QueryId};
+use crate::note::Cause;
+use crate::query::{Executed, Hint, Reason, Refusal};
+use crate::throttle::Bucket;
+use crate::time::Instant;
+use crate::timer::Timer;
+use crate::wire::code::LeaveStep;
+use crate::wire::frame::Frame;
+use crate::wire::packet::SessionId;
+
+/// How often surplus connections are looked for, while there are any.
+const TIDY_EVERY: Duration = Duration::from_secs(5);
+
+impl Node {
+    /// An incoming connection is there. The node takes it, under the name that it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooManyConnections`] or [`Refusal::ShuttingDown`]: the driver closes it, and nothing has changed.
+    pub fn accept(&mut self, now: Instant, from: SocketAddr) -> Result<ConnectionId, Refusal> {
+        self.advance(now);
+        if self.stopping.is_some() {
+            return Err(Refusal::ShuttingDown);
+        }
+        let full = self.connections.len() >= self.limits.connections;
+        if full {
+            self.make_one_leave();
+        }
+        if full || self.unauthenticated.len() >= self.limits.unauthenticated_connections {
+            self.note(Cause::ConnectionRefused, None, None);
+            return Err(Refusal::TooManyConnections);
+        }
+        let id = self.new_connection(from);
+        let patience = self.settings.authenticate;
+        self.arm_in(Timer::Authenticate(id), patience);
+        self.hint(id);
+        Ok(id)
+    }
+
+    /// Opens a connection to a peer.
+    pub(super) fn dial(&mut self, peer: NodeId, to: SocketAddr) {
+        let id = self.new_connection(to);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.dialled = true;
+            connection.phase = Phase::Dialling;
+            connection.expected = Some(peer);
+        }
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.dial = Some(id);
+        }
+        let patience = self.settings.connect;
+        self.arm_in(Timer::Connect(id), patience);
+        self.actions.push_back(Action::Transport(TransportAction::Connect { connection: id, to }));
+    }
+
+    fn new_connection(&mut self, remote: SocketAddr) -> ConnectionId {
+        let id = ConnectionId(self.fresh_id());
+        let up = Bucket::new(self.throttle.up_per_connection, self.now);
+        let down = Bucket::new(self.throttle.down_per_connection, self.now);
+        self.connections.insert(id, Connection::new(id, remote, self.now, up, down));
+        self.unauthenticated.insert(id);
+        if self.connections.len() > self.limits.maintained_connections && !self.timers.is_armed(Timer::Tidy) {
+            self.arm_in(Timer::Tidy, TIDY_EVERY);
+        }
+        id
+    }
+
+    pub(super) fn connected(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.phase != Phase::Dialling {
+            return;
+        }
+        connection.phase = Phase::Open;
+        connection.last_heard = self.now;
+        let expected = connection.expected;
+        self.timers.disarm(Timer::Connect(id));
+        let patience = self.settings.authenticate;
+        self.arm_in(Timer::Authenticate(id), patience);
+        self.hint(id);
+        if let Some(peer) = expected {
+            self.ensure_session(peer, id);
+        }
+    }
+
+    pub(super) fn connect_timeout(&mut self, id: ConnectionId) {
+        self.close(id);
+    }
+
+    pub(super) fn authenticate_timeout(&mut self, id: ConnectionId) {
+        self.note(Cause::NotAuthenticatedInTime, self.peer_on(id), Some(id));
+        self.close(id);
+    }
+
+    /// An authentic packet from this peer has come over the connection. Says whether the connection goes on: it belongs to one node,
+    /// and if it was dialled to that very node.
+    pub(super) fn authenticated(&mut self, id: ConnectionId, peer: NodeId) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        if connection.peer == Some(peer) {
+            return true;
+        }
+        if connection.peer.or(connection.expected).is_some_and(|other| other != peer) {
+            self.note(Cause::ConnectedToAnother, Some(peer), Some(id));
+            self.close(id);
+            return false;
+        }
+        connection.peer = Some(peer);
+        let (dialled, remote) = (connection.dialled, connection.remote);
+        self.unauthenticated.remove(&id);
+        self.timers.disarm(Timer::Authenticate(id));
+        let (idle, probe) = (self.settings.idle, self.settings.probe_idle);
+        self.arm_in(Timer::Idle(id), idle);
+        self.arm_in(Timer::Probe(id), probe);
+        self.touch_peer(peer, false);
+        let Some(state) = self.peers.get_mut(&peer) else { return true };
+        state.connections.push(id);
+        state.strategies.start_over();
+        state.looked_up = false;
+        if dialled {
+            state.strategies.succeeded(remote);
+        }
+        let dial = state.dial;
+        if dial == Some(id) {
+            state.dial = None;
+        } else if let Some(other) = dial
+            && self.connections.get(&other).is_some_and(|other| other.phase == Phase::Dialling)
+        {
+            // The peer was quicker; nothing has been sent on the other one.
+            self.abandon_dial(peer, other);
+        }
+        self.settle_on_one(peer);
+        true
+    }
+
+    pub(super) fn abandon_dial(&mut self, peer: NodeId, id: ConnectionId) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.dial = None;
+        }
+        self.forget_connection(id);
+        self.actions.push_back(Action::Transport(TransportAction::Close { connection: id }));
+    }
+
+    /// Which of several connections between two nodes is the one to use, by a rule that both ends share: the one that the node with
+    /// the smaller id has dialled, and of those the newest.
+    pub(super) fn preference(&self, id: ConnectionId) -> (bool, ConnectionId) {
+        let by_smaller = self
+            .connections
+            .get(&id)
+            .is_some_and(|connection| connection.peer.is_some_and(|peer| connection.dialled == (self.id < peer)));
+        (by_smaller, id)
+    }
+
+    /// When two nodes have opened connections to each other at once, the superfluous one is closed by whoever dialled it.
+    fn settle_on_one(&mut self, peer: NodeId) {
+        let Some(best) = self.path(peer) else { return };
+        let Some(state) = self.peers.get(&peer) else { return };
+        let others: Vec<ConnectionId> = state.connections.iter().copied().filter(|&other| other != best).collect();
+        for other in others {
+            if self.connections.get(&other).is_some_and(|other| other.dialled && other.takes_queries()) {
+                self.propose_leave(other);
+            }
+        }
+    }
+
+    /// Says to the peer that no new query will come over the connection, so that it can be closed without cutting anything off.
+    pub(super) fn propose_leave(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(peer) = connection.peer else { return };
+        if connection.leave.sent {
+            return;
+        }
+        connection.leave.sent = true;
+        connection.leave.ours = true;
+        self.say_leave(id, peer, LeaveStep::Proposal);
+        let patience = self.settings.linger;
+        self.arm_in(Timer::Linger(id), patience);
+    }
+
+    fn say_leave(&mut self, id: ConnectionId, peer: NodeId, step: LeaveStep) {
+        let sessions = self.peers.get(&peer).map(|peer| peer.sessions.clone()).unwrap_or_default();
+        for &sid in &sessions {
+            self.hold_unsent(sid);
+        }
+        if let Some(&sid) = sessions.first() {
+            self.send_urgent(id, sid, &Frame::Leave { step });
+        }
+        if self.peers.get(&peer).is_some_and(|peer| !peer.held.is_empty()) {
+            self.reach(peer);
+        }
+    }
+
+    pub(super) fn peer_leaves(&mut self, id: ConnectionId, _in_session: SessionId, proposal: bool) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(peer) = connection.peer else { return };
+        connection.leave.received = true;
+        connection.leave.sent = true;
+        if proposal {
+            self.say_leave(id, peer, LeaveStep::Answer);
+        }
+        self.finish_leave(id);
+    }
+
+    /// Closes a connection that both ends have left, once nothing is under way on it any more.
+    pub(super) fn finish_leave(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let Leave { sent, received, ours } = connection.leave;
+        if sent && received && ours && connection.phase == Phase::Open && !connection.is_busy() {
+            self.close(id);
+        }
+    }
+
+    pub(super) fn linger_timeout(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let busy = connection.phase == Phase::Open && (!connection.carried.is_empty() || !connection.owed.is_empty());
+        if busy {
+            let patience = self.settings.linger;
+            self.arm_in(Timer::Linger(id), patience);
+        } else {
+            self.close(id);
+        }
+    }
+
+    /// Nothing waits to be written any more.
+    pub(super) fn all_written(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        if connection.phase == Phase::Flushing {
+            self.close(id);
+            return;
+        }
+        let sessions = connection.peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.sessions.clone());
+        for sid in sessions.unwrap_or_default() {
+            self.close_if_drained(sid);
+        }
+        self.finish_leave(id);
+    }
+
+    /// Closes a connection as soon as what waits is written, or after a while in any case.
+    pub(super) fn close_when_written(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.phase == Phase::Dialling || connection.outbound.is_empty() {
+            self.close(id);
+            return;
+        }
+        connection.phase = Phase::Flushing;
+        let patience = self.settings.linger.min(Duration::from_secs(1));
+        self.arm_in(Timer::Linger(id), patience);
+    }
+
+    /// Closes a connection now.
+    pub(super) fn close(&mut self, id: ConnectionId) {
+        if self.connections.contains_key(&id) {
+            self.actions.push_back(Action::Transport(TransportAction::Close { connection: id }));
+            self.connection_over(id);
+        }
+    }
+
+    /// The world says that a connection has ended.
+    pub(super) fn connection_ended(&mut self, id: ConnectionId, _how: Ending) {
+        self.connection_over(id);
+    }
+
+    /// Draws the consequences of a connection's end: what was handed over on it is lost, what was not goes another way.
+    fn connection_over(&mut self, id: ConnectionId) {
+        let Some(connection) = self.forget_connection(id) else { return };
+        let Some(peer) = connection.peer.or(connection.expected) else { return };
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.connections.retain(|&other| other != id);
+            if let Some(handshake) = state.handshake.as_mut().filter(|handshake| handshake.sent_on == Some(id)) {
+                handshake.sent_on = None;
+            }
+            if state.dial == Some(id) {
+                state.dial = None;
+                state.strategies.failed(connection.remote);
+                self.note(Cause::StrategyFailed, Some(peer), Some(id));
+            }
+        }
+        let sessions = self.peers.get(&peer).map(|peer| peer.sessions.clone()).unwrap_or_default();
+        for &sid in &sessions {
+            if let Some(session) = self.sessions.get_mut(&sid)
+                && session.heard_on == Some(id)
+            {
+                session.heard_on = None;
+            }
+        }
+        for &query in &connection.carried {
+            self.lost_on_the_way(query);
+        }
+        if self.any_connection(peer).is_none() {
+            self.nothing_open(peer, &sessions);
+        }
+        self.reach(peer);
+        self.pump(peer);
+        for waiter in core::mem::take(&mut self.slot_waiters) {
+            self.reach(waiter);
+        }
+    }
+
+    /// The connection that carried a query has ended.
+    fn lost_on_the_way(&mut self, query: QueryId) {
+        match self.queries.get(&query).map(|outstanding| outstanding.state) {
+            Some(QueryState::Sent { .. } | QueryState::Taken { .. }) => {
+                self.fail_as(query, Reason::ConnectionLost, Executed::Maybe);
+            }
+            Some(QueryState::Sending { session, number, .. }) => {
+                // A byte of it is missing, so it cannot have been opened. Its number is burnt: the peer is told to expect nothing
+                // under it, and the query goes again under another.
+                if let Some(state) = self.sessions.get_mut(&session) {
+                    state.outbox.remove_query(query);
+                    state.unsettled.remove(&number);
+                    state.outstanding.remove(&number);
+                }
+                self.tell_done(session, number);
+                self.hold(query);
+            }
+            Some(QueryState::Held | QueryState::Local(_)) | None => {}
+        }
+    }
+
+    /// The last connection to a peer has ended: queries that had their turn in a session wait with the peer again, and replies have
+    /// no way to go.
+    fn nothing_open(&mut self, peer: NodeId, sessions: &[SessionId]) {
+        for &sid in sessions {
+            self.hold_unsent(sid);
+            if let Some(session) = self.sessions.get_mut(&sid) {
+                let (bytes, count) = session.outbox.drop_replies();
+                self.reply_bytes -= bytes;
+                for _ in 0..count {
+                    self.note(Cause::ReplyUndeliverable, Some(peer), None);
+                }
+            }
+        }
+        self.resume_reading();
+    }
+
+    /// Takes a connection out of every table.
+    fn forget_connection(&mut self, id: ConnectionId) -> Option<Connection> {
+        let connection = self.connections.remove(&id)?;
+        self.unauthenticated.remove(&id);
+        self.writers.remove(&id);
+        for timer in [
+            Timer::Connect(id),
+            Timer::Authenticate(id),
+            Timer::Probe(id),
+            Timer::Idle(id),
+            Timer::Linger(id),
+            Timer::ThrottleConnection(id),
+        ] {
+            self.timers.disarm(timer);
+        }
+        Some(connection)
+    }
+
+    /// A silent connection is asked whether anybody is there; who does not answer is taken for dead.
+    pub(super) fn probe(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(peer) = connection.peer else { return };
+        if let Some(sent) = connection.probe_sent {
+            if connection.last_heard < sent {
+                self.note(Cause::PeerSilent, Some(peer), Some(id));
+                self.close(id);
+                return;
+            }
+            connection.probe_sent = None;
+        }
+        let waits = !connection.carried.is_empty();
+        let patience = if waits { self.settings.probe_waiting } else { self.settings.probe_idle };
+        let due = connection.last_heard + patience;
+        if due > self.now {
+            self.timers.arm(self.now, Timer::Probe(id), due);
+            return;
+        }
+        connection.probe_sent = Some(self.now);
+        let answer_within = self.settings.probe_answer;
+        self.arm_in(Timer::Probe(id), answer_within);
+        let token = self.random.token();
+        let session = self.peers.get(&peer).and_then(|peer| peer.sessions.first().copied());
+        if let Some(session) = session {
+            self.send_urgent(id, session, &Frame::Ping { token, asked: crate::wire::handshake::Asked::None });
+        }
+    }
+
+    pub(super) fn idle(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let due = connection.last_used + self.settings.idle;
+        if due > self.now {
+            self.timers.arm(self.now, Timer::Idle(id), due);
+        } else {
+            if !connection.is_busy() {
+                self.propose_leave(id);
+            }
+            let again = self.settings.idle;
+            self.arm_in(Timer::Idle(id), again);
+        }
+    }
+
+    /// Closes idle connections beyond the number that is maintained, the least useful first.
+    pub(super) fn tidy(&mut self) {
+        let candidates = self.idle_connections();
+        let surplus = candidates.len().saturating_sub(self.limits.maintained_connections);
+        for id in candidates.into_iter().take(surplus) {
+            self.propose_leave(id);
+        }
+        if self.connections.len() > self.limits.maintained_connections {
+            self.arm_in(Timer::Tidy, TIDY_EVERY);
+        }
+    }
+
+    /// One more connection is wanted than there may be. Says whether one that is not needed will make room.
+    pub(super) fn make_one_leave(&mut self) -> bool {
+        let leaving = self.connections.values().any(|connection| connection.leave.sent && connection.leave.ours);
+        let least_useful = self.idle_connections().first().copied();
+        if let (false, Some(id)) = (leaving, least_useful) {
+            self.propose_leave(id);
+        }
+        leaving || least_useful.is_some()
+    }
+
+    /// Connections on which nothing is under way, the least useful first: what is said to be the last for now, then what has
+    /// brought the fewest messages, then what was used longest ago.
+    fn idle_connections(&self) -> Vec<ConnectionId> {
+        let mut idle: Vec<&Connection> = self
+            .connections
+            .values()
+            .filter(|connection| connection.takes_queries() && !connection.is_busy())
+            .collect();
+        idle.sort_by_key(|connection| {
+            let usefulness = match connection.hint {
+                Hint::NoMore => 0,
+                Hint::None => 1,
+                Hint::MoreToCome => 2,
+            };
+            (usefulness, connection.messages_received, connection.last_used, Reverse(connection.id))
+        });
+        idle.into_iter().map(|connection| connection.id).collect()
+    }
+
+    /// Whether nothing waits for the connection's peer.
+    pub(super) fn is_surplus(&self, id: ConnectionId) -> bool {
+        let peer = self.connections.get(&id).and_then(|connection| connection.peer);
+        peer.and_then(|peer| self.peers.get(&peer)).is_some_and(|peer| peer.outstanding == 0 && peer.incoming == 0)
+    }
+
+    /// Appends a packet that is not sealed.
+    pub(super) fn write_raw(&mut self, on: ConnectionId, put: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(connection) = self.connections.get_mut(&on) {
+            put(connection.outbound.tail());
+            self.wrote_raw(on);
+        }
+    }
+
+    /// Seals a frame at once, whatever waits.
+    pub(super) fn seal_now(&mut self, on: ConnectionId, session: SessionId, frame: &Frame<'_>) {
+        self.seal(on, session, |_, _, plaintext| {
+            frame.put(plaintext);
+            Vec::new()
+        });
+        self.wrote_raw(on);
+    }
+}

@@ -1,0 +1,118 @@
+//! How a peer is reached: by an open connection, by its addresses in turn, by asking the Lookup Service once, or not at all.
+//!
+//! Fast fail (*EGTP Architecture 0.2*, III.C): a query ends at once when, and only when, its data could not leave this machine.
+
+use super::Node;
+use crate::id::NodeId;
+use crate::query::{Executed, Reason, Refusal};
+use crate::timer::Timer;
+
+impl Node {
+    /// Does the next thing that brings a peer's waiting queries on their way. Harmless to call at any time.
+    pub(super) fn reach(&mut self, peer_id: NodeId) {
+        if self.peers.get(&peer_id).is_none_or(|peer| peer.held.is_empty()) {
+            return;
+        }
+        if let Some(on) = self.path(peer_id) {
+            self.ensure_session(peer_id, on);
+            self.pump(peer_id);
+            return;
+        }
+        if self.stopping.is_some() {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
+        if peer.dial.is_some() || peer.busy_until.is_some_and(|until| until > self.now) {
+            return;
+        }
+        if self.connections.len() >= self.limits.connections && peer.strategies.has_untried() {
+            if self.make_one_leave() {
+                self.slot_waiters.insert(peer_id);
+            } else {
+                self.fail_held(peer_id, Reason::RefusedHere(Refusal::TooManyConnections));
+            }
+            return;
+        }
+        if let Some(address) = peer.strategies.try_next() {
+            self.dial(peer_id, address);
+        } else if peer.lookup.is_none() {
+            if peer.looked_up {
+                self.give_up(peer_id);
+            } else {
+                self.look_up(peer_id);
+            }
+        }
+    }
+
+    /// Nothing is left to try: what waits fails fast. The next query may try everything again.
+    fn give_up(&mut self, peer: NodeId) {
+        self.start_over(peer);
+        self.fail_held(peer, Reason::Unreachable);
+    }
+
+    fn start_over(&mut self, peer: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.strategies.start_over();
+            peer.looked_up = false;
+            peer.handshake = None;
+            peer.busy_until = None;
+        }
+        self.timers.disarm(Timer::HandshakeAgain(peer));
+        self.timers.disarm(Timer::Prove(peer));
+    }
+
+    pub(super) fn fail_held(&mut self, peer: NodeId, reason: Reason) {
+        while let Some(query) = self.peers.get(&peer).and_then(|peer| peer.held.first().copied()) {
+            self.fail_as(query, reason, Executed::No);
+        }
+    }
+
+    /// Nobody waits for the peer any more: a dial that goes on would be for nothing.
+    pub(super) fn abandon_reach_if_idle(&mut self, peer_id: NodeId) {
+        let Some(peer) = self.peers.get(&peer_id) else { return };
+        if peer.outstanding > 0 || !peer.connections.is_empty() {
+            return;
+        }
+        self.slot_waiters.remove(&peer_id);
+        self.lookup_waiters.remove(&peer_id);
+        if let Some(dial) = peer.dial {
+            self.abandon_dial(peer_id, dial);
+        }
+        self.start_over(peer_id);
+    }
+
+    /// Makes sure that there is a place for what is known of a peer, if need be by forgetting another that is not needed.
+    pub(super) fn make_peer(&mut self, id: NodeId) -> bool {
+        if self.peers.contains_key(&id) {
+            return true;
+        }
+        if self.peers.len() >= self.limits.peers && !self.forget_a_peer() {
+            return false;
+        }
+        self.peers.insert(id, crate::peer::Peer::default());
+        self.peer_order.insert((false, 0, id));
+        self.touch_peer(id, false);
+        true
+    }
+
+    fn forget_a_peer(&mut self) -> bool {
+        // Those in use have been touched lately, so a peer that can go is found near the front.
+        let mut candidates = self.peer_order.iter().take(64);
+        let victim = candidates.find(|(_, _, id)| self.peers.get(id).is_none_or(|peer| !peer.is_needed())).copied();
+        if let Some(place) = victim {
+            self.peer_order.remove(&place);
+            self.peers.remove(&place.2);
+        }
+        victim.is_some()
+    }
+
+    /// Notes that a peer is of use; one that this node has `asked` something is forgotten after all strangers.
+    pub(super) fn touch_peer(&mut self, id: NodeId, asked: bool) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        self.peer_order.remove(&(peer.asked, peer.stamp, id));
+        peer.asked |= asked;
+        peer.stamp = self.next_stamp;
+        self.next_stamp += 1;
+        self.peer_order.insert((peer.asked, peer.stamp, id));
+    }
+}

@@ -1,0 +1,348 @@
+//! From what waits to bytes: records are sealed when a connection has nothing left to write, so that what comes up meanwhile
+//! shares one.
+
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::connection::{Carried, FILL_TARGET, Phase, Urgent};
+use crate::conversation::QueryState;
+use crate::id::{ConnectionId, NodeId, QueryId};
+use crate::outbox::{Content, FRAME_CHUNK, Item, PIECE};
+use crate::query::{Hint, TypeName};
+use crate::session::state::{NUMBER_WINDOW, Session, SessionPhase};
+use crate::timer::Timer;
+use crate::wire::code::PieceOf;
+use crate::wire::frame::{Frame, REPLY_OVERHEAD};
+use crate::wire::packet::{MAX_PLAINTEXT, SEALED_HEADER, SessionId};
+
+/// The length in front of every packet on a stream.
+const LENGTH: usize = 4;
+
+/// A record never outgrows a packet: its frames stop growing once they have a chunk's size, and messages take a piece's room.
+const _: () = assert!(FRAME_CHUNK + 256 + PIECE + TypeName::MAX + 1024 <= MAX_PLAINTEXT, "a record fits a packet");
+
+impl Node {
+    /// Gives numbers to what waits and seals what may go.
+    pub(super) fn pump(&mut self, peer: NodeId) {
+        self.promote(peer);
+        if let Some(connection) = self.any_connection(peer) {
+            self.fill(connection);
+        }
+    }
+
+    /// The connection for new queries: open, authenticated, with no intention to leave.
+    pub(super) fn path(&self, peer: NodeId) -> Option<ConnectionId> {
+        let of_peer = &self.peers.get(&peer)?.connections;
+        let usable =
+            of_peer.iter().filter_map(|id| self.connections.get(id)).filter(|connection| connection.takes_queries());
+        usable.max_by_key(|connection| self.preference(connection.id)).map(|connection| connection.id)
+    }
+
+    /// The connection for everything else: the same, or else one that is about to be closed.
+    pub(super) fn any_connection(&self, peer: NodeId) -> Option<ConnectionId> {
+        self.path(peer).or_else(|| self.peers.get(&peer)?.connections.last().copied())
+    }
+
+    /// Moves queries that wait into the session, as far as its window and the peer's limit reach.
+    fn promote(&mut self, peer: NodeId) {
+        if self.peers.get(&peer).is_none_or(|peer| peer.held.is_empty()) || self.path(peer).is_none() {
+            return;
+        }
+        let Some(sid) = self.live_session(peer) else { return };
+        let (Some(peer), Some(session)) = (self.peers.get_mut(&peer), self.sessions.get_mut(&sid)) else { return };
+        while let Some(&query) = peer.held.first() {
+            let lowest = session.unsettled.first().copied().unwrap_or(session.next_number);
+            let in_window = session.next_number < lowest.saturating_add(NUMBER_WINDOW);
+            if !in_window || session.outstanding.len() >= session.most_outstanding {
+                break;
+            }
+            peer.held.remove(&query);
+            let Some(outstanding) = self.queries.get_mut(&query) else { continue };
+            let number = session.next_number;
+            session.next_number += 1;
+            session.unsettled.insert(number);
+            session.outstanding.insert(number, query);
+            session.outbox.push(Content::Query(query), outstanding.message.len());
+            outstanding.state = QueryState::Sending { session: sid, number, connection: None };
+        }
+    }
+
+    /// The best confirmed session, if the peer was heard in it over a connection that is still open.
+    pub(super) fn live_session(&self, peer: NodeId) -> Option<SessionId> {
+        let session = self.sessions.get(&self.best_session(peer)?)?;
+        let live = session.heard_on.is_some_and(|on| self.connections.contains_key(&on));
+        live.then_some(session.id)
+    }
+
+    /// The best confirmed session.
+    pub(super) fn best_session(&self, peer: NodeId) -> Option<SessionId> {
+        let sessions = &self.peers.get(&peer)?.sessions;
+        let confirmed = |session: &&Session| matches!(session.phase, SessionPhase::Confirmed);
+        sessions.iter().filter_map(|sid| self.sessions.get(sid)).find(confirmed).map(|session| session.id)
+    }
+
+    /// Adds a frame that may go over any connection.
+    pub(super) fn push_frame(&mut self, session: SessionId, frame: &Frame<'_>) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.outbox.push_frame(frame);
+        }
+    }
+
+    /// Sends a frame over this very connection, ahead of everything that waits.
+    pub(super) fn send_urgent(&mut self, on: ConnectionId, session: SessionId, frame: &Frame<'_>) {
+        let mut frames = Vec::new();
+        frame.put(&mut frames);
+        self.send_urgent_bytes(on, session, frames);
+    }
+
+    pub(super) fn send_urgent_bytes(&mut self, on: ConnectionId, session: SessionId, frames: Vec<u8>) {
+        if let Some(connection) = self.connections.get_mut(&on) {
+            connection.urgent.push_back(Urgent { session, frames });
+            self.fill(on);
+        }
+    }
+
+    /// Whether reading on would only make more frames wait for a peer that does not take them.
+    pub(super) fn is_congested(&self, connection: &crate::connection::Connection) -> bool {
+        let sessions = connection.peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.sessions.as_slice());
+        let mut sessions = sessions.unwrap_or_default().iter().filter_map(|sid| self.sessions.get(sid));
+        sessions.any(|session| session.outbox.is_congested())
+    }
+
+    /// Bytes that are not sealed were appended to what is to be written.
+    pub(super) fn wrote_raw(&mut self, on: ConnectionId) {
+        self.writers.insert(on);
+        self.hint(on);
+        self.throttle_up(on);
+    }
+
+    pub(super) fn written(&mut self, on: ConnectionId, count: usize) {
+        let Some(connection) = self.connections.get_mut(&on) else { return };
+        if connection.phase == Phase::Dialling {
+            return;
+        }
+        let count = count.min(connection.outbound.len());
+        self.up.take(count);
+        connection.up.refill(self.now);
+        connection.up.take(count);
+        for Carried { query, session, number } in connection.outbound.wrote(count) {
+            self.handed_over(query, session, number);
+        }
+        self.fill(on);
+        self.throttle_up(on);
+        if self.connections.get(&on).is_some_and(|connection| connection.outbound.is_empty()) {
+            self.writers.remove(&on);
+            self.all_written(on);
+        }
+        self.resume_reading();
+    }
+
+    /// Seals what waits, once everything before it is written.
+    pub(super) fn fill(&mut self, on: ConnectionId) {
+        let Some(connection) = self.connections.get(&on) else { return };
+        if connection.phase == Phase::Dialling || !connection.outbound.is_empty() {
+            return;
+        }
+        let target = connection.up.allowance().min(self.up.allowance()).clamp(1, FILL_TARGET);
+        while let Some(connection) = self.connections.get_mut(&on)
+            && connection.outbound.len() < target
+        {
+            if let Some(urgent) = connection.urgent.pop_front() {
+                self.seal(on, urgent.session, |_, _, plaintext| {
+                    plaintext.extend_from_slice(&urgent.frames);
+                    Vec::new()
+                });
+                continue;
+            }
+            let Some(peer) = connection.peer else { break };
+            if connection.phase != Phase::Open || self.any_connection(peer) != Some(on) || !self.seal_next(on, peer) {
+                break;
+            }
+        }
+        if self.connections.get(&on).is_some_and(|connection| !connection.outbound.is_empty()) {
+            self.writers.insert(on);
+            self.hint(on);
+            self.throttle_up(on);
+        }
+    }
+
+    /// Seals one record of what waits in the peer's sessions, the best session first.
+    fn seal_next(&mut self, on: ConnectionId, peer: NodeId) -> bool {
+        let Some(sessions) = self.peers.get(&peer).map(|peer| peer.sessions.clone()) else { return false };
+        for sid in sessions {
+            let ready = self.sessions.get(&sid).is_some_and(|session| {
+                !matches!(session.phase, SessionPhase::Tentative { .. }) && !session.outbox.is_empty()
+            });
+            if ready && self.seal(on, sid, |node, session, plaintext| node.compose(on, session, plaintext)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Appends a packet with one record to the connection; says whether there was anything to put into it. `compose` writes the
+    /// plaintext and names the queries that are complete with it.
+    pub(super) fn seal(
+        &mut self,
+        on: ConnectionId,
+        sid: SessionId,
+        compose: impl FnOnce(&mut Self, SessionId, &mut Vec<u8>) -> Vec<Carried>,
+    ) -> bool {
+        let (Some(connection), true) = (self.connections.get_mut(&on), self.sessions.contains_key(&sid)) else {
+            return false;
+        };
+        // The buffer is taken out so that composing can use the rest of the node.
+        let mut out = core::mem::take(connection.outbound.tail());
+        let start = out.len();
+        out.resize(start + LENGTH + SEALED_HEADER, 0);
+        let complete = compose(self, sid, &mut out);
+        let (Some(connection), Some(session)) = (self.connections.get_mut(&on), self.sessions.get_mut(&sid)) else {
+            return false;
+        };
+        let sealed = session.sealer.seal(session.peer_id.0, &mut out, start + LENGTH);
+        let renew = session.sealer.wants_replacement();
+        if sealed.is_err() {
+            out.truncate(start);
+        } else {
+            let length = u32::try_from(out.len() - start - LENGTH).unwrap_or(u32::MAX);
+            if let Some(prefix) = out.get_mut(start..start + LENGTH) {
+                prefix.copy_from_slice(&length.to_be_bytes());
+            }
+        }
+        *connection.outbound.tail() = out;
+        connection.last_sealed = self.now;
+        for carried in complete {
+            connection.outbound.mark(carried);
+        }
+        if renew && !self.timers.is_armed(Timer::Renew(sid)) {
+            self.arm_in(Timer::Renew(sid), core::time::Duration::ZERO);
+        }
+        sealed.is_ok()
+    }
+
+    /// Fills one record: frames, then whole messages, or one piece of a larger one.
+    fn compose(&mut self, on: ConnectionId, sid: SessionId, plaintext: &mut Vec<u8>) -> Vec<Carried> {
+        let mut complete = Vec::new();
+        let Some(session) = self.sessions.get_mut(&sid) else { return complete };
+        if let Some(frames) = session.outbox.take_frames() {
+            plaintext.extend_from_slice(&frames);
+        }
+        let mut room = PIECE;
+        let mut continues = false;
+        while let Some(item) = self.sessions.get_mut(&sid).and_then(|session| session.outbox.take(continues)) {
+            let large = item.total > PIECE;
+            let size = item.total.saturating_add(REPLY_OVERHEAD);
+            match item.content {
+                Content::Query(query) => self.compose_query(on, sid, query, item, plaintext, &mut complete),
+                Content::Reply { .. } => self.compose_reply(sid, item, plaintext),
+            }
+            let Some(session) = self.sessions.get_mut(&sid) else { break };
+            session.outbox.turn_over(large);
+            if large {
+                break;
+            }
+            continues = true;
+            room = room.saturating_sub(size);
+            if session.outbox.next_small().is_none_or(|next| next.saturating_add(REPLY_OVERHEAD) > room) {
+                break;
+            }
+        }
+        complete
+    }
+
+    fn compose_query(
+        &mut self,
+        on: ConnectionId,
+        sid: SessionId,
+        query: QueryId,
+        mut item: Item,
+        plaintext: &mut Vec<u8>,
+        complete: &mut Vec<Carried>,
+    ) {
+        let until = self.until(sid, query);
+        let Some(outstanding) = self.queries.get_mut(&query) else { return };
+        let QueryState::Sending { session, number, .. } = outstanding.state else { return };
+        let end = item.total.min(item.offset + PIECE);
+        let part = &outstanding.message[item.offset..end];
+        let frame = if item.offset == 0 {
+            Frame::Query { number, notice: outstanding.notice, until, total: item.total, part }
+        } else {
+            Frame::Piece { of: PieceOf::Query, number, offset: item.offset, part }
+        };
+        frame.put(plaintext);
+        outstanding.state = QueryState::Sending { session, number, connection: Some(on) };
+        let hint = outstanding.hint;
+        item.offset = end;
+        if end == item.total {
+            complete.push(Carried { query, session, number });
+        } else if let Some(session) = self.sessions.get_mut(&sid) {
+            session.outbox.put_back(item);
+        }
+        let probe_at = self.now + self.settings.probe_waiting;
+        if let Some(connection) = self.connections.get_mut(&on) {
+            connection.carried.insert(query);
+            connection.last_used = self.now;
+            if hint != Hint::None {
+                connection.hint = hint;
+            }
+            self.timers.arm_no_later(self.now, Timer::Probe(on), probe_at);
+        }
+    }
+
+    fn compose_reply(&mut self, sid: SessionId, mut item: Item, plaintext: &mut Vec<u8>) {
+        let Content::Reply { number, code, echo, message } = &item.content else { return };
+        let end = item.total.min(item.offset + PIECE);
+        let part = &message[item.offset..end];
+        let frame = if item.offset == 0 {
+            Frame::Reply { number: *number, code: *code, echo: *echo, total: item.total, part }
+        } else {
+            Frame::Piece { of: PieceOf::Reply, number: *number, offset: item.offset, part }
+        };
+        frame.put(plaintext);
+        item.offset = end;
+        if end == item.total {
+            self.reply_bytes -= item.total;
+        } else if let Some(session) = self.sessions.get_mut(&sid) {
+            session.outbox.put_back(item);
+        }
+    }
+
+    /// Arms what wakes a connection that the throttle holds back.
+    fn throttle_up(&mut self, on: ConnectionId) {
+        let Some(connection) = self.connections.get(&on) else { return };
+        if !connection.outbound.is_empty()
+            && let Some(resumes) = connection.up.resumes()
+        {
+            self.timers.arm_no_later(self.now, Timer::ThrottleConnection(on), resumes);
+        }
+        self.arm_throttle();
+    }
+
+    pub(super) fn throttle_down(&mut self, on: ConnectionId) {
+        if let Some(resumes) = self.connections.get(&on).and_then(|connection| connection.down.resumes()) {
+            self.timers.arm_no_later(self.now, Timer::ThrottleConnection(on), resumes);
+        }
+        self.arm_throttle();
+    }
+
+    pub(super) fn arm_throttle(&mut self) {
+        let up = if self.writers.is_empty() { None } else { self.up.resumes() };
+        for resumes in [up, self.down.resumes()].into_iter().flatten() {
+            self.timers.arm_no_later(self.now, Timer::Throttle, resumes);
+        }
+    }
+
+    pub(super) fn throttle_timeout(&mut self) {
+        self.hint_all();
+        self.arm_throttle();
+    }
+
+    pub(super) fn throttle_connection_timeout(&mut self, on: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&on) else { return };
+        connection.up.refill(self.now);
+        connection.down.refill(self.now);
+        self.hint(on);
+        self.throttle_up(on);
+        self.throttle_down(on);
+    }
+}

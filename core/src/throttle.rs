@@ -1,0 +1,142 @@
+//! The Throttler (*EGTP Architecture 0.2*, II.D and III.C): token buckets in integer arithmetic.
+//!
+//! Being throttled looks like a full buffer: the level that the driver reads says zero. The original stalled for ever when
+//! everything was throttled, since it only looked again when bytes moved; here the node's own timer wakes it.
+
+use core::time::Duration;
+
+use crate::config::Rate;
+use crate::time::Instant;
+
+/// Bytes that may pass are counted in millionths, so that no microsecond is lost to rounding.
+const MICRO: i128 = 1_000_000;
+
+/// How much may pass at once after a pause, in parts of a second's worth.
+const BURST_PARTS: i128 = 4;
+
+/// The least that a burst holds, in bytes.
+const BURST_LEAST: i128 = 1024;
+
+/// One token bucket; without a rate everything passes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bucket {
+    rate: Option<Rate>,
+    micro_bytes: i128,
+    filled: Instant,
+}
+
+impl Bucket {
+    pub(crate) fn new(rate: Option<Rate>, now: Instant) -> Self {
+        let mut bucket = Self { rate, micro_bytes: 0, filled: now };
+        bucket.micro_bytes = bucket.burst();
+        bucket
+    }
+
+    /// Changes the rate; what has been passed or saved up counts on.
+    pub(crate) fn set_rate(&mut self, rate: Option<Rate>, now: Instant) {
+        self.refill(now);
+        self.rate = rate;
+        self.micro_bytes = self.micro_bytes.min(self.burst());
+    }
+
+    pub(crate) fn refill(&mut self, now: Instant) {
+        let micros = i128::try_from(now.saturating_since(self.filled).as_micros()).unwrap_or(i128::MAX / MICRO);
+        self.filled = self.filled.max(now);
+        let earned = micros.saturating_mul(self.rate_i128());
+        self.micro_bytes = self.micro_bytes.saturating_add(earned).min(self.burst());
+    }
+
+    /// How many bytes may pass now.
+    pub(crate) fn allowance(&self) -> usize {
+        match self.rate {
+            None => usize::MAX,
+            Some(_) => usize::try_from((self.micro_bytes / MICRO).max(0)).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Counts bytes that have passed. More than were allowed leave a debt.
+    pub(crate) fn take(&mut self, bytes: usize) {
+        if self.rate.is_some() {
+            self.micro_bytes =
+                self.micro_bytes.saturating_sub(i128::try_from(bytes).unwrap_or(i128::MAX / MICRO) * MICRO);
+        }
+    }
+
+    /// Whether so little may pass now that it is better to wait.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.rate.is_some() && self.micro_bytes < self.worthwhile()
+    }
+
+    /// When it is worthwhile to look again, if the bucket is dry.
+    pub(crate) fn resumes(&self) -> Option<Instant> {
+        let rate = self.rate_i128();
+        if !self.is_dry() || rate == 0 {
+            return None;
+        }
+        let missing = self.worthwhile().saturating_sub(self.micro_bytes);
+        let micros = u64::try_from(missing / rate + 1).unwrap_or(u64::MAX);
+        Some(self.filled + Duration::from_micros(micros))
+    }
+
+    fn rate_i128(&self) -> i128 {
+        self.rate.map_or(0, |rate| i128::from(rate.as_bytes_per_second()))
+    }
+
+    fn burst(&self) -> i128 {
+        (self.rate_i128() / BURST_PARTS).max(BURST_LEAST) * MICRO
+    }
+
+    fn worthwhile(&self) -> i128 {
+        (self.burst() / 8).max(256 * MICRO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_ms(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1000)
+    }
+
+    #[test]
+    fn without_a_rate_everything_passes() {
+        let mut bucket = Bucket::new(None, at_ms(0));
+        bucket.take(usize::MAX);
+        assert_eq!(bucket.allowance(), usize::MAX);
+        assert_eq!(bucket.resumes(), None);
+    }
+
+    #[test]
+    fn what_passes_in_the_long_run_is_the_rate() {
+        let mut bucket = Bucket::new(Rate::bytes_per_second(7000), at_ms(0));
+        let mut passed = 0;
+        for ms in 0..60_000 {
+            bucket.refill(at_ms(ms));
+            passed += bucket.allowance();
+            bucket.take(bucket.allowance());
+        }
+        let burst = 7000 / 4;
+        assert!((60 * 7000 - burst..=60 * 7000 + burst).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn a_dry_bucket_says_when_to_come_back_and_is_worth_it_then() {
+        let mut bucket = Bucket::new(Rate::bytes_per_second(7000), at_ms(0));
+        bucket.take(5000);
+        assert_eq!(bucket.allowance(), 0);
+        let resumes = bucket.resumes().unwrap();
+        bucket.refill(resumes);
+        assert!(!bucket.is_dry() && bucket.allowance() >= 200);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_or_leaps_neither_stalls_nor_floods() {
+        let mut bucket = Bucket::new(Rate::bytes_per_second(1000), at_ms(10));
+        bucket.take(1024);
+        bucket.refill(at_ms(5));
+        assert_eq!(bucket.allowance(), 0);
+        bucket.refill(Instant::from_micros(u64::MAX));
+        assert_eq!(bucket.allowance(), 1024);
+    }
+}
