@@ -36,6 +36,8 @@ pub(crate) struct Connection {
     pub(crate) carried: BTreeSet<QueryId>,
     /// Incoming queries that came over it and are not answered.
     pub(crate) owed: BTreeSet<IncomingId>,
+    /// Whether a record of this node's has gone over it, from which the peer knows whose packets these are.
+    pub(crate) introduced: bool,
     pub(crate) leave: Leave,
     pub(crate) hint: Hint,
     pub(crate) last_used: Instant,
@@ -91,6 +93,7 @@ impl Connection {
             urgent: VecDeque::new(),
             carried: BTreeSet::new(),
             owed: BTreeSet::new(),
+            introduced: false,
             leave: Leave::default(),
             hint: Hint::None,
             last_used: now,

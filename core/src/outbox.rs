@@ -73,6 +73,12 @@ impl Outbox {
         self.frames.len() > MOST_FRAME_CHUNKS
     }
 
+    /// Whether the next record may be longer than this.
+    pub(crate) fn next_exceeds(&self, bytes: usize) -> bool {
+        let frames = self.frames.front().map_or(0, Vec::len);
+        !self.large.is_empty() || frames.saturating_add(self.next_small().unwrap_or(0)) > bytes
+    }
+
     pub(crate) fn push(&mut self, content: Content, total: usize) {
         let item = Item { content, offset: 0, total };
         if total <= PIECE { self.small.push_back(item) } else { self.large.push_back(item) }

@@ -178,7 +178,10 @@ impl Node {
             peer.outstanding -= 1;
             peer.held.remove(&query);
         }
-        let answered = matches!(verdict, Verdict::Reply(_));
+        let may_still_run = match &verdict {
+            Verdict::Reply(_) => false,
+            Verdict::Failed(failure) => !outstanding.notice && failure.executed == Executed::Maybe,
+        };
         match outstanding.state {
             QueryState::Held => {}
             QueryState::Local(incoming) => self.forget_local(incoming),
@@ -187,10 +190,8 @@ impl Node {
                 self.drop_unsent(session, query, number, connection.is_some());
             }
             QueryState::Sent { session, number, .. } | QueryState::Taken { session, number, .. } => {
-                if !answered && self.settle(session, number) {
+                if self.settle(session, number) && may_still_run {
                     self.tell_done(session, number);
-                } else {
-                    self.settle(session, number);
                 }
             }
         }

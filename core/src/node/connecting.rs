@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::Node;
 use crate::action::{Action, TransportAction};
-use crate::connection::{Connection, Leave, Phase};
+use crate::connection::{Connection, FILL_TARGET, Leave, Phase};
 use crate::conversation::QueryState;
 use crate::event::Ending;
 use crate::id::{ConnectionId, NodeId, QueryId};
@@ -454,10 +454,13 @@ impl Node {
 
     /// Appends a packet that is not sealed.
     pub(super) fn write_raw(&mut self, on: ConnectionId, put: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(connection) = self.connections.get_mut(&on) {
-            put(connection.outbound.tail());
-            self.wrote_raw(on);
+        let Some(connection) = self.connections.get_mut(&on) else { return };
+        if connection.outbound.len() > 4 * FILL_TARGET {
+            // Reading has stopped long before; a driver that goes on reading does not make this grow.
+            return;
         }
+        put(connection.outbound.tail());
+        self.wrote_raw(on);
     }
 
     /// Seals a frame at once, whatever waits.

@@ -12,7 +12,7 @@ use crate::identity::PublicKey;
 use crate::note::Cause;
 use crate::peer::PendingHandshake;
 use crate::query::{Executed, Reason};
-use crate::session::state::{Agreement, Session, SessionPhase};
+use crate::session::state::{Agreement, Question, Session, SessionPhase};
 use crate::session::{Initiator, Responder};
 use crate::time::Instant;
 use crate::timer::Timer;
@@ -27,6 +27,9 @@ const PROVE_WITHIN: Duration = Duration::from_secs(1);
 /// Tentative sessions of one node, and over one connection.
 const TENTATIVE_PER_PEER: usize = 2;
 const TENTATIVE_PER_CONNECTION: usize = 4;
+
+/// Confirmed sessions with one node besides the best.
+const DRAINING_PER_PEER: usize = 1;
 
 /// Above so many handshakes in a second, the initiator has to show a cookie first.
 const COOKIES_ABOVE: u32 = 100;
@@ -76,12 +79,22 @@ impl Node {
             self.shake_hands(peer, on);
             return;
         }
-        let token = self.random.token();
-        if let Some(session) = self.sessions.get_mut(&sid) {
-            session.ping = Some(token);
+        let asks = self.sessions.get(&sid).and_then(|session| session.question.as_ref());
+        if asks.is_none_or(|question| question.on != on) {
+            self.ask(on, sid, Vec::new());
+            self.arm_in(Timer::Prove(peer), PROVE_WITHIN);
         }
-        self.send_urgent(on, sid, &Frame::Ping { token, asked: Asked::None });
-        self.arm_in(Timer::Prove(peer), PROVE_WITHIN);
+    }
+
+    /// Asks the peer whether it still holds this session, and others.
+    fn ask(&mut self, on: ConnectionId, sid: SessionId, others: Vec<SessionId>) {
+        let token = self.random.token();
+        let name = |own: &SessionId| self.sessions.get(own).map(|session| session.peer_id);
+        let names: Vec<SessionId> = others.iter().filter_map(name).collect();
+        if let Some(session) = self.sessions.get_mut(&sid) {
+            session.question = Some(Question { token, on, asked: others });
+        }
+        self.send_urgent(on, sid, &Frame::Ping { token, asked: Asked::about(&names) });
     }
 
     /// The peer has not shown that it still holds the session: ask about it in a handshake.
@@ -268,10 +281,14 @@ impl Node {
         let peer_id = self.peer_on(on);
         let peer = peer_id.and_then(|peer| self.peers.get_mut(&peer));
         let handshake = peer.and_then(|peer| peer.handshake.as_mut()).filter(|handshake| handshake.id == isid);
-        let finished = handshake.and_then(|handshake| handshake.initiator.finish(noise).ok());
-        let (Some(peer), Some((keys, payload))) = (peer_id, finished) else {
+        let (Some(peer), Some(handshake)) = (peer_id, handshake) else {
             self.note(Cause::HandshakeAnswerUnexpected, peer_id, Some(on));
             return;
+        };
+        let Ok((keys, payload)) = handshake.initiator.finish(noise) else {
+            // Whoever answers with something else than an answer might do so for ever, and each try costs a computation.
+            self.note(Cause::HandshakeAnswerUnexpected, peer_id, Some(on));
+            return self.close(on);
         };
         let Ok(payload) = WelcomePayload::parse(&payload) else { return self.violated(on) };
         let Some(handshake) = self.peers.get_mut(&peer).and_then(|peer| peer.handshake.take()) else { return };
@@ -360,15 +377,18 @@ impl Node {
         self.shake_hands(peer, on);
     }
 
-    pub(super) fn pong(&mut self, sid: SessionId, token: u64) {
+    /// The peer holds this session; of the others that it was asked about, it has lost those of which it does not say so.
+    pub(super) fn pong(&mut self, sid: SessionId, token: u64, held: u8) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
-        if session.ping != Some(token) {
-            return;
-        }
-        session.ping = None;
+        let Some(question) = session.question.take_if(|question| question.token == token) else { return };
         session.answered = true;
         let peer = session.peer;
         self.timers.disarm(Timer::Prove(peer));
+        for (bit, &other) in question.asked.iter().enumerate() {
+            if held & (1 << bit) == 0 {
+                self.lose_session(other);
+            }
+        }
         self.close_drained(peer);
     }
 
@@ -409,34 +429,26 @@ impl Node {
             })
         });
         let ranked: Vec<SessionId> = peer.sessions.clone();
-        let mut others = false;
+        let mut others = Vec::new();
         for (rank, other) in ranked.iter().enumerate() {
             if let Some(session) = self.sessions.get_mut(other)
                 && !matches!(session.phase, SessionPhase::Tentative { .. })
             {
                 session.phase = if rank == 0 { SessionPhase::Confirmed } else { SessionPhase::Draining };
-                others |= rank > 0;
                 if rank > 0 {
+                    others.push(*other);
                     self.hold_unsent(*other);
                 }
             }
         }
-        let draining = |node: &Self| {
-            let good = |sid: &&SessionId| {
-                node.sessions.get(*sid).is_some_and(|session| !matches!(session.phase, SessionPhase::Tentative { .. }))
-            };
-            ranked.iter().filter(good).copied().nth(2)
-        };
-        if let Some(third) = draining(self) {
-            self.break_session(third, BreakCode::Superseded);
+        for worst in others.split_off(others.len().min(DRAINING_PER_PEER)) {
+            self.break_session(worst, BreakCode::Superseded);
         }
-        if others && let Some(&best) = ranked.first() {
-            let token = self.random.token();
+        if let (false, Some(&best)) = (others.is_empty(), ranked.first()) {
             if let Some(session) = self.sessions.get_mut(&best) {
-                session.ping = Some(token);
                 session.answered = false;
             }
-            self.send_urgent(on, best, &Frame::Ping { token, asked: Asked::None });
+            self.ask(on, best, others);
         } else if initiated {
             // A record must follow the handshake, or the peer's half of the session expires.
             let waiting = self.peers.get(&peer_id).is_some_and(|peer| !peer.held.is_empty());

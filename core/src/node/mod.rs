@@ -21,7 +21,7 @@ use hashbrown::HashMap;
 
 use crate::action::{Action, TransportAction};
 use crate::config::{CheckedConfig, Limits, Throttle, Timers};
-use crate::connection::{Connection, MAX_URGENT, Phase};
+use crate::connection::{Connection, FILL_TARGET, MAX_URGENT, Phase};
 use crate::conversation::{Incoming, Outstanding};
 use crate::event::Event;
 use crate::hashing::KeyedHash;
@@ -249,8 +249,8 @@ impl Node {
     /// has taken in as much as it can hold.
     pub fn wants_read(&self, connection: ConnectionId) -> usize {
         let Some(connection) = self.connections.get(&connection) else { return 0 };
-        let open = connection.phase == Phase::Open;
-        if !open || self.is_full() || connection.urgent.len() > MAX_URGENT || self.is_congested(connection) {
+        let blocked = connection.urgent.len() > MAX_URGENT || connection.outbound.len() > 2 * FILL_TARGET;
+        if connection.phase != Phase::Open || blocked || self.is_full() || self.is_congested(connection) {
             return 0;
         }
         let allowance = self.down.allowance().min(connection.down.allowance());

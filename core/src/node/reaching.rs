@@ -4,6 +4,7 @@
 
 use super::Node;
 use crate::id::NodeId;
+use crate::peer::Peer;
 use crate::query::{Executed, Reason, Refusal};
 use crate::timer::Timer;
 
@@ -62,7 +63,8 @@ impl Node {
     }
 
     pub(super) fn fail_held(&mut self, peer: NodeId, reason: Reason) {
-        while let Some(query) = self.peers.get(&peer).and_then(|peer| peer.held.first().copied()) {
+        let held = self.peers.get(&peer).map(|peer| peer.held.clone()).unwrap_or_default();
+        for query in held {
             self.fail_as(query, reason, Executed::No);
         }
     }
@@ -89,21 +91,26 @@ impl Node {
         if self.peers.len() >= self.limits.peers && !self.forget_a_peer() {
             return false;
         }
-        self.peers.insert(id, crate::peer::Peer::default());
+        self.peers.insert(id, Peer::default());
         self.peer_order.insert((false, 0, id));
         self.touch_peer(id, false);
         true
     }
 
     fn forget_a_peer(&mut self) -> bool {
-        // Those in use have been touched lately, so a peer that can go is found near the front.
-        let mut candidates = self.peer_order.iter().take(64);
-        let victim = candidates.find(|(_, _, id)| self.peers.get(id).is_none_or(|peer| !peer.is_needed())).copied();
-        if let Some(place) = victim {
-            self.peer_order.remove(&place);
-            self.peers.remove(&place.2);
+        // One that is needed counts as used, so that the next search does not come upon it again first.
+        for _ in 0..64 {
+            let Some(&place) = self.peer_order.first() else { return false };
+            let (_, _, id) = place;
+            if self.peers.get(&id).is_some_and(Peer::is_needed) {
+                self.touch_peer(id, false);
+            } else {
+                self.peer_order.remove(&place);
+                self.peers.remove(&id);
+                return true;
+            }
         }
-        victim.is_some()
+        false
     }
 
     /// Notes that a peer is of use; one that this node has `asked` something is forgotten after all strangers.

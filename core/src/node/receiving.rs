@@ -160,8 +160,8 @@ impl Node {
                 self.send_urgent(on, sid, &Frame::Pong { token, held });
                 Ok(())
             }
-            Frame::Pong { token, .. } => {
-                self.pong(sid, token);
+            Frame::Pong { token, held } => {
+                self.pong(sid, token, held);
                 Ok(())
             }
             Frame::Break { code, base, taken } => {

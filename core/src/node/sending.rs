@@ -13,10 +13,15 @@ use crate::session::state::{NUMBER_WINDOW, Session, SessionPhase};
 use crate::timer::Timer;
 use crate::wire::code::PieceOf;
 use crate::wire::frame::{Frame, REPLY_OVERHEAD};
-use crate::wire::packet::{MAX_PLAINTEXT, SEALED_HEADER, SessionId};
+use crate::wire::packet::{MAX_PACKET_UNAUTHENTICATED, MAX_PLAINTEXT, SEALED_HEADER, SessionId};
 
 /// The length in front of every packet on a stream.
 const LENGTH: usize = 4;
+
+/// Messages and frames up to here fit a packet that is taken from a stranger, with all that goes around them.
+const SHORT: usize = 2048;
+const _: () =
+    assert!(SHORT + 256 + SEALED_HEADER <= MAX_PACKET_UNAUTHENTICATED, "a first record is taken from a stranger");
 
 /// A record never outgrows a packet: its frames stop growing once they have a chunk's size, and messages take a piece's room.
 const _: () = assert!(FRAME_CHUNK + 256 + PIECE + TypeName::MAX + 1024 <= MAX_PLAINTEXT, "a record fits a packet");
@@ -96,10 +101,14 @@ impl Node {
     }
 
     pub(super) fn send_urgent_bytes(&mut self, on: ConnectionId, session: SessionId, frames: Vec<u8>) {
-        if let Some(connection) = self.connections.get_mut(&on) {
-            connection.urgent.push_back(Urgent { session, frames });
-            self.fill(on);
+        let Some(connection) = self.connections.get_mut(&on) else { return };
+        match connection.urgent.back_mut() {
+            Some(last) if last.session == session && last.frames.len() < FRAME_CHUNK => {
+                last.frames.extend_from_slice(&frames);
+            }
+            Some(_) | None => connection.urgent.push_back(Urgent { session, frames }),
         }
+        self.fill(on);
     }
 
     /// Whether reading on would only make more frames wait for a peer that does not take them.
@@ -173,11 +182,21 @@ impl Node {
             let ready = self.sessions.get(&sid).is_some_and(|session| {
                 !matches!(session.phase, SessionPhase::Tentative { .. }) && !session.outbox.is_empty()
             });
-            if ready && self.seal(on, sid, |node, session, plaintext| node.compose(on, session, plaintext)) {
-                return true;
+            if ready {
+                self.introduce(on, sid);
+                return self.seal(on, sid, |node, session, plaintext| node.compose(on, session, plaintext));
             }
         }
         false
+    }
+
+    /// Before the peer has opened a record on a connection it takes no long packet. So a short one goes first.
+    fn introduce(&mut self, on: ConnectionId, sid: SessionId) {
+        let unknown = self.connections.get(&on).is_some_and(|connection| !connection.introduced);
+        let long = self.sessions.get(&sid).is_some_and(|session| session.outbox.next_exceeds(SHORT));
+        if unknown && long {
+            self.seal(on, sid, |_, _, _| Vec::new());
+        }
     }
 
     /// Appends a packet with one record to the connection; says whether there was anything to put into it. `compose` writes the
@@ -211,6 +230,7 @@ impl Node {
         }
         *connection.outbound.tail() = out;
         connection.last_sealed = self.now;
+        connection.introduced = true;
         for carried in complete {
             connection.outbound.mark(carried);
         }
@@ -227,7 +247,8 @@ impl Node {
         if let Some(frames) = session.outbox.take_frames() {
             plaintext.extend_from_slice(&frames);
         }
-        let mut room = PIECE;
+        let introduced = self.connections.get(&on).is_some_and(|connection| connection.introduced);
+        let mut room = if introduced { PIECE } else { SHORT };
         let mut continues = false;
         while let Some(item) = self.sessions.get_mut(&sid).and_then(|session| session.outbox.take(continues)) {
             let large = item.total > PIECE;

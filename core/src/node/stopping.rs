@@ -58,7 +58,7 @@ impl Node {
                 for id in queries {
                     self.fail(id, Reason::Cancelled);
                 }
-                self.check_stopped();
+                self.close_all();
             }
             Some(Stopping::Closing) => {
                 let connections: Vec<ConnectionId> = self.connections.keys().copied().collect();
@@ -74,9 +74,7 @@ impl Node {
     /// Takes the next step once everything before it is done.
     pub(super) fn check_stopped(&mut self) {
         if self.stopping == Some(Stopping::Finishing) && self.is_done() {
-            self.stopping = Some(Stopping::Closing);
-            self.arm_in(Timer::Stop, Duration::from_secs(1));
-            self.end_sessions();
+            self.close_all();
         }
         if self.stopping == Some(Stopping::Closing) && self.connections.is_empty() {
             self.stopping = Some(Stopping::Closed);
@@ -93,7 +91,10 @@ impl Node {
         self.queries.is_empty() && self.incoming.is_empty() && self.reply_bytes == 0 && !unsent()
     }
 
-    fn end_sessions(&mut self) {
+    /// Ends every session, and every connection once that is said.
+    fn close_all(&mut self) {
+        self.stopping = Some(Stopping::Closing);
+        self.arm_in(Timer::Stop, Duration::from_secs(1));
         let connections: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in connections {
             let peer = self.connections.get(&id).and_then(|connection| connection.peer);

@@ -32,8 +32,8 @@ pub(crate) struct Session {
     /// The connection over which the peer was last heard in it.
     pub(crate) heard_on: Option<ConnectionId>,
     pub(crate) last_used: Instant,
-    /// The token of the question whether the peer still holds it.
-    pub(crate) ping: Option<u64>,
+    /// What the peer was asked in it and has not answered.
+    pub(crate) question: Option<Question>,
     /// Whether the peer has answered in it since a worse one began to drain.
     pub(crate) answered: bool,
 
@@ -51,6 +51,14 @@ pub(crate) struct Session {
     pub(crate) most_outstanding: usize,
 
     pub(crate) outbox: Outbox,
+}
+
+/// A PING: whether the peer still holds this session, and which of these others, all of them older than the question.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) token: u64,
+    pub(crate) on: ConnectionId,
+    pub(crate) asked: Vec<SessionId>,
 }
 
 #[derive(Clone, Debug)]
@@ -134,7 +142,7 @@ impl Session {
             peer_clock,
             heard_on: None,
             last_used: now,
-            ping: None,
+            question: None,
             answered: false,
             numbers: NumberWindow::new(),
             incoming: BTreeMap::new(),
