@@ -1,0 +1,186 @@
+//! Nodes on this driver talk over the loopback interface.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use egtp::{
+    Delivery, Event, Executed, Identity, Query, QueryId, Reason, ServiceAction, SignedRecord, Strategies, TypeName,
+    Verdict,
+};
+use egtp_poll::{Driver, OpenError, Setup, Step};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Far more than anything here takes, and less than a hard timeout.
+const PROMPT: Duration = Duration::from_secs(20);
+
+const ANY_IPV4_PORT: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+
+#[test]
+fn a_query_is_answered_by_a_node_in_the_same_process() {
+    answers_a_query_on(ANY_IPV4_PORT.into(), b"hello");
+}
+
+#[test]
+fn the_largest_body_is_echoed_whole() {
+    let body: Vec<u8> = (0..egtp::MAX_BODY).map(|index| u8::try_from(index % 251).unwrap()).collect();
+    answers_a_query_on(ANY_IPV4_PORT.into(), &body);
+}
+
+#[test]
+fn a_query_is_answered_over_ipv6() {
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    if TcpListener::bind(address).is_err() {
+        eprintln!("skipped: ::1 cannot be bound here");
+        return;
+    }
+    answers_a_query_on(address, b"six");
+}
+
+#[test]
+fn a_dead_port_makes_the_query_unreachable_promptly() {
+    let dead = TcpListener::bind(ANY_IPV4_PORT).unwrap().local_addr().unwrap();
+    let mut client = open(1, vec![]);
+    let peer = Identity::from_seed(&[2; 32]);
+    learn(&mut client, &peer, dead);
+    let query = ask(&mut client, &peer, b"anybody there?");
+    let Verdict::Failed(failure) = verdict(&mut [&mut client], query) else { panic!("nobody could answer") };
+    assert_eq!((failure.reason, failure.executed), (Reason::Unreachable, Executed::No));
+}
+
+#[test]
+fn after_shutting_down_nothing_but_stopped_is_returned_and_the_port_is_free() {
+    let mut driver = open(1, vec![ANY_IPV4_PORT.into()]);
+    let address = driver.local_addresses()[0];
+    let handle = driver.handle();
+    let now = driver.now();
+    driver.node().shut_down(now, Duration::from_secs(1));
+    while turn(&mut driver).is_none_or(|step| step != Step::Stopped) {}
+    assert_eq!(driver.next().unwrap(), Step::Stopped);
+    assert_eq!(driver.next_before(driver.now()).unwrap(), Some(Step::Stopped));
+    assert_eq!(handle.post(1), Err(1));
+    TcpListener::bind(address).unwrap();
+}
+
+#[test]
+fn a_post_from_another_thread_wakes_a_loop_that_has_nothing_to_do() {
+    let mut driver = open(1, vec![ANY_IPV4_PORT.into()]);
+    let handle = driver.handle();
+    let poster = std::thread::spawn(move || handle.post(7));
+    assert_eq!(driver.next().unwrap(), Step::Posted(7));
+    poster.join().unwrap().unwrap();
+}
+
+#[test]
+fn posted_values_keep_their_order_while_the_loop_runs() {
+    let mut driver = open(1, vec![]);
+    let handle = driver.handle();
+    let poster = std::thread::spawn(move || (0..5000).try_for_each(|value| handle.post(value)));
+    for value in 0..5000 {
+        assert_eq!(driver.next().unwrap(), Step::Posted(value));
+    }
+    poster.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_deadline_in_the_past_turns_the_loop_without_sleep() {
+    let mut driver = open(1, vec![ANY_IPV4_PORT.into()]);
+    driver.handle().post(7).unwrap();
+    assert_eq!(driver.next_before(egtp::Instant::ZERO).unwrap(), Some(Step::Posted(7)));
+    assert_eq!(driver.next_before(egtp::Instant::ZERO).unwrap(), None);
+}
+
+#[test]
+fn an_idle_connection_costs_no_processor_time() {
+    let mut client = open(1, vec![]);
+    let mut server = open(2, vec![ANY_IPV4_PORT.into()]);
+    server.node().serve(echo()).unwrap();
+    let peer = Identity::from_seed(&[2; 32]);
+    learn(&mut client, &peer, server.local_addresses()[0]);
+    let query = ask(&mut client, &peer, b"hello");
+    verdict(&mut [&mut client, &mut server], query);
+    assert_eq!((client.node().usage().connections, server.node().usage().connections), (1, 1));
+    let cpu_before = cpu_time();
+    for driver in [&mut client, &mut server] {
+        let end = driver.now() + Duration::from_millis(500);
+        while driver.now() < end {
+            driver.next_before(end).unwrap();
+        }
+    }
+    let cpu_used = cpu_time() - cpu_before;
+    assert!(cpu_used < Duration::from_millis(250), "an idle second cost {cpu_used:?}");
+}
+
+#[test]
+fn a_port_in_use_is_named_by_the_error() {
+    let taken = TcpListener::bind(ANY_IPV4_PORT).unwrap();
+    let address = taken.local_addr().unwrap();
+    let setup = Setup { listen: vec![address], ..Setup::new(Identity::from_seed(&[1; 32])) };
+    let error = Driver::<()>::open(setup).unwrap_err();
+    assert!(matches!(error, OpenError::Listen { address: named, .. } if named == address));
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+fn answers_a_query_on(address: SocketAddr, body: &[u8]) {
+    let mut client = open(1, vec![]);
+    let mut server = open(2, vec![address]);
+    server.node().serve(echo()).unwrap();
+    let peer = Identity::from_seed(&[2; 32]);
+    learn(&mut client, &peer, server.local_addresses()[0]);
+    let query = ask(&mut client, &peer, body);
+    match verdict(&mut [&mut client, &mut server], query) {
+        Verdict::Reply(reply) => assert!(reply.body == body, "the answer differs from the question"),
+        Verdict::Failed(failure) => panic!("{failure:?}"),
+    }
+}
+
+fn open(seed: u8, listen: Vec<SocketAddr>) -> Driver<u32> {
+    Driver::open(Setup { listen, ..Setup::new(Identity::from_seed(&[seed; 32])) }).unwrap()
+}
+
+fn echo() -> TypeName {
+    TypeName::new("echo").unwrap()
+}
+
+fn learn(driver: &mut Driver<u32>, peer: &Identity, address: SocketAddr) {
+    let record = SignedRecord::sign(peer, 1, Strategies { addresses: vec![address], relays: vec![] }).unwrap();
+    let now = driver.now();
+    driver.node().learn(now, record).unwrap();
+}
+
+fn ask(driver: &mut Driver<u32>, peer: &Identity, body: &[u8]) -> QueryId {
+    let now = driver.now();
+    let query = Query::new(echo(), body.to_vec()).hard_timeout(Duration::from_secs(60));
+    driver.node().query(now, peer.node_id(), query).unwrap()
+}
+
+/// Turns the drivers in turn until the first one has the verdict.
+fn verdict(drivers: &mut [&mut Driver<u32>], query: QueryId) -> Verdict {
+    let deadline = drivers[0].now() + PROMPT;
+    loop {
+        for driver in drivers.iter_mut() {
+            match turn(driver) {
+                Some(Step::Deliver(Delivery::Verdict(of, verdict))) if of == query => return verdict,
+                _ => assert!(driver.now() < deadline, "no verdict came promptly"),
+            }
+        }
+    }
+}
+
+/// One step of a node that echoes, and whose services know nothing and store nothing.
+fn turn(driver: &mut Driver<u32>) -> Option<Step<u32>> {
+    let step = driver.next_before(driver.now() + Duration::from_millis(1)).unwrap()?;
+    let now = driver.now();
+    match step {
+        Step::Deliver(Delivery::Query { body, token, .. }) => driver.node().reply(now, token, body).unwrap(),
+        Step::Service(ServiceAction::Lookup { lookup, .. }) => driver.node().handle(now, Event::LookupDone(lookup)),
+        Step::Service(ServiceAction::Save { save, .. }) => driver.node().handle(now, Event::Saved(save)),
+        step => return Some(step),
+    }
+    None
+}
+
+/// The processor time of this thread alone.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
+}
