@@ -38,6 +38,10 @@ pub struct Throttle {
 }
 
 /// How much of everything there may be. Each has an owner who is charged and a rule for when it is full.
+///
+/// What one of each takes, measured on a 64-bit machine, in bytes of heap: an idle connection with its session and what is known of
+/// its peer 3,500; one whose peer has not authenticated 1,000; a peer with a record of one address 720; an outstanding query
+/// 400 and its message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Connections in all, dialled and accepted: 512. Beyond it newcomers are refused.

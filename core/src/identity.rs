@@ -27,7 +27,7 @@ impl Identity {
     /// The identity whose Ed25519 secret key (RFC 8032, section 5.1.5) is this seed.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let signing_key = SigningKey::from_bytes(seed);
-        let node_id = NodeId::of(&PublicKey(signing_key.verifying_key()));
+        let node_id = NodeId::of(&PublicKey(signing_key.verifying_key().to_bytes()));
         Self { signing_key, node_id }
     }
 
@@ -38,7 +38,7 @@ impl Identity {
 
     /// The public half.
     pub fn public_key(&self) -> PublicKey {
-        PublicKey(self.signing_key.verifying_key())
+        PublicKey(self.signing_key.verifying_key().to_bytes())
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
@@ -58,8 +58,10 @@ impl fmt::Debug for Identity {
 }
 
 /// An Ed25519 public key that is a point of the curve and not of small order.
+///
+/// It is kept in its 32 bytes, since a node holds many and computes with few.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct PublicKey(VerifyingKey);
+pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
     /// Checks and takes a key in its 32-byte form (RFC 8032, section 5.1.2).
@@ -69,22 +71,26 @@ impl PublicKey {
     /// [`WeakKey`] if the bytes are no point of the curve, or one of small order, with which anybody could sign.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, WeakKey> {
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| WeakKey)?;
-        if key.is_weak() { Err(WeakKey) } else { Ok(Self(key)) }
+        if key.is_weak() { Err(WeakKey) } else { Ok(Self(*bytes)) }
     }
 
     /// Its 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
-        self.0.as_bytes()
+        &self.0
     }
 
     /// Whether `signature` over `message` was made with this key, by the strict rule that has one answer everywhere.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        self.0.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+        self.point().verify_strict(message, &Signature::from_bytes(signature)).is_ok()
     }
 
     /// The X25519 public key that belongs to the same secret.
     pub(crate) fn dh_public(&self) -> [u8; 32] {
-        self.0.to_montgomery().to_bytes()
+        self.point().to_montgomery().to_bytes()
+    }
+
+    fn point(&self) -> VerifyingKey {
+        VerifyingKey::from_bytes(&self.0).expect("the bytes were checked when they were taken")
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is known of one peer: its record, how to reach it, its connections and its sessions.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
@@ -23,7 +24,7 @@ pub(crate) struct Peer {
     pub(crate) dial: Option<ConnectionId>,
     /// Sessions with it, the best first.
     pub(crate) sessions: Vec<SessionId>,
-    pub(crate) handshake: Option<PendingHandshake>,
+    pub(crate) handshake: Option<Box<PendingHandshake>>,
     /// The highest generation of a session that was confirmed.
     pub(crate) generation: u32,
     /// Queries that wait for a connection, a session, or room in its window.

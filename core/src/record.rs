@@ -4,7 +4,6 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions))]
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 use core::fmt;
@@ -47,8 +46,7 @@ impl Strategies {
 /// A node's strategies, its key, a sequence number, and its signature over all of it: a value of this type is genuine.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedRecord {
-    /// Boxed because a key that is ready to verify takes 192 bytes and records are moved by value.
-    key: Box<PublicKey>,
+    key: PublicKey,
     sequence: u64,
     strategies: Strategies,
     bytes: Vec<u8>,
@@ -72,7 +70,7 @@ impl SignedRecord {
         let signature = identity.sign(&bep44_signed_form(NODE_ID_SALT, sequence, &value));
         let key = identity.public_key();
         let bytes = [key.as_bytes(), sequence.to_be_bytes().as_slice(), &signature, &value].concat();
-        Ok(Self { key: Box::new(key), sequence, strategies, bytes })
+        Ok(Self { key, sequence, strategies, bytes })
     }
 
     /// Checks and takes a record in its byte form.
@@ -96,7 +94,7 @@ impl SignedRecord {
         if !key.verifies(&bep44_signed_form(NODE_ID_SALT, sequence, value), signature) {
             return Err(InvalidRecord::BadSignature);
         }
-        Ok(Self { key: Box::new(key), sequence, strategies, bytes: bytes.to_vec() })
+        Ok(Self { key, sequence, strategies, bytes: bytes.to_vec() })
     }
 
     /// Its byte form.

@@ -8,9 +8,11 @@ mod handshaking;
 mod reaching;
 mod receiving;
 mod sending;
+mod sessions;
 mod stopping;
 mod storing;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
@@ -80,12 +82,12 @@ pub struct Node {
     incoming: BTreeMap<IncomingId, Incoming>,
     reply_bytes: usize,
 
-    peers: HashMap<NodeId, Peer, KeyedHash>,
+    peers: HashMap<NodeId, Box<Peer>, KeyedHash>,
     /// Peers in the order in which they would be forgotten.
     peer_order: BTreeSet<(bool, u64, NodeId)>,
     next_stamp: u64,
 
-    sessions: HashMap<SessionId, Session, KeyedHash>,
+    sessions: HashMap<SessionId, Box<Session>, KeyedHash>,
     /// Sessions in the order in which they would be given up.
     session_order: BTreeSet<(bool, Instant, SessionId)>,
     /// Sessions that were offered and not confirmed, the oldest first.

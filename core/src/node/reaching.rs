@@ -2,9 +2,10 @@
 //!
 //! Fast fail (*EGTP Architecture 0.2*, III.C): a query ends at once when, and only when, its data could not leave this machine.
 
+use alloc::boxed::Box;
+
 use super::Node;
 use crate::id::NodeId;
-use crate::peer::Peer;
 use crate::query::{Executed, Reason, Refusal};
 use crate::timer::Timer;
 
@@ -91,7 +92,7 @@ impl Node {
         if self.peers.len() >= self.limits.peers && !self.forget_a_peer() {
             return false;
         }
-        self.peers.insert(id, Peer::default());
+        self.peers.insert(id, Box::default());
         self.peer_order.insert((false, 0, id));
         self.touch_peer(id, false);
         true
@@ -102,7 +103,7 @@ impl Node {
         for _ in 0..64 {
             let Some(&place) = self.peer_order.first() else { return false };
             let (_, _, id) = place;
-            if self.peers.get(&id).is_some_and(Peer::is_needed) {
+            if self.peers.get(&id).is_some_and(|peer| peer.is_needed()) {
                 self.touch_peer(id, false);
             } else {
                 self.peer_order.remove(&place);

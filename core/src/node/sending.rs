@@ -9,7 +9,7 @@ use crate::conversation::QueryState;
 use crate::id::{ConnectionId, NodeId, QueryId};
 use crate::outbox::{Content, FRAME_CHUNK, Item, PIECE};
 use crate::query::{Hint, TypeName};
-use crate::session::state::{NUMBER_WINDOW, Session, SessionPhase};
+use crate::session::state::{NUMBER_WINDOW, SessionPhase};
 use crate::timer::Timer;
 use crate::wire::code::PieceOf;
 use crate::wire::frame::{Frame, REPLY_OVERHEAD};
@@ -82,8 +82,8 @@ impl Node {
     /// The best confirmed session.
     pub(super) fn best_session(&self, peer: NodeId) -> Option<SessionId> {
         let sessions = &self.peers.get(&peer)?.sessions;
-        let confirmed = |session: &&Session| matches!(session.phase, SessionPhase::Confirmed);
-        sessions.iter().filter_map(|sid| self.sessions.get(sid)).find(confirmed).map(|session| session.id)
+        let mut sessions = sessions.iter().filter_map(|sid| self.sessions.get(sid));
+        sessions.find(|session| matches!(session.phase, SessionPhase::Confirmed)).map(|session| session.id)
     }
 
     /// Adds a frame that may go over any connection.

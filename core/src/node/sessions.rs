@@ -1,0 +1,326 @@
+//! Sessions with a peer: made, ranked, doubted, replaced, given up. A session belongs to the pair, not to a connection.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::time::Duration;
+
+use super::Node;
+use crate::connection::Phase;
+use crate::conversation::QueryState;
+use crate::id::{ConnectionId, NodeId, QueryId};
+use crate::note::Cause;
+use crate::query::{Executed, Reason};
+use crate::session::state::{Agreement, Question, Session, SessionPhase};
+use crate::timer::Timer;
+use crate::wire::code::BreakCode;
+use crate::wire::frame::Frame;
+use crate::wire::handshake::Asked;
+use crate::wire::packet::SessionId;
+
+/// How long a peer that should still hold a session has to say so before a handshake asks about it.
+const PROVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Confirmed sessions with one node besides the best.
+const DRAINING_PER_PEER: usize = 1;
+
+impl Node {
+    /// Makes sure that the peer and this node share a session that the peer still holds, over this connection.
+    pub(super) fn ensure_session(&mut self, peer: NodeId, on: ConnectionId) {
+        let Some(sid) = self.best_session(peer) else {
+            self.shake_hands(peer, on);
+            return;
+        };
+        if self.live_session(peer).is_some() {
+            return;
+        }
+        let pending = self.peers.get(&peer).is_some_and(|peer| peer.handshake.is_some());
+        if pending {
+            self.shake_hands(peer, on);
+            return;
+        }
+        let asks = self.sessions.get(&sid).and_then(|session| session.question.as_ref());
+        if asks.is_none_or(|question| question.on != on) {
+            self.ask(on, sid, Vec::new());
+            self.arm_in(Timer::Prove(peer), PROVE_WITHIN);
+        }
+    }
+
+    /// Asks the peer whether it still holds this session, and others.
+    fn ask(&mut self, on: ConnectionId, sid: SessionId, others: Vec<SessionId>) {
+        let token = self.random.token();
+        let name = |own: &SessionId| self.sessions.get(own).map(|session| session.peer_id);
+        let names: Vec<SessionId> = others.iter().filter_map(name).collect();
+        if let Some(session) = self.sessions.get_mut(&sid) {
+            session.question = Some(Question { token, on, asked: others });
+        }
+        self.send_urgent(on, sid, &Frame::Ping { token, asked: Asked::about(&names) });
+    }
+
+    /// The peer has not shown that it still holds the session: ask about it in a handshake.
+    pub(super) fn prove_timeout(&mut self, peer: NodeId) {
+        let doubtful = self.best_session(peer).is_some() && self.live_session(peer).is_none();
+        if doubtful && let Some(on) = self.connection_to(peer) {
+            self.shake_hands(peer, on);
+        }
+    }
+
+    pub(super) fn is_old(&self, sid: SessionId) -> bool {
+        self.sessions.get(&sid).is_none_or(|session| {
+            session.sealer.wants_replacement() || session.clock + self.settings.session <= self.now
+        })
+    }
+
+    /// Somebody on the path says that the peer does not know a session. That proves nothing, but it is a reason to ask.
+    pub(super) fn stale(&mut self, on: ConnectionId, sid: SessionId, counter: u64) {
+        let Some(peer) = self.peer_on(on) else { return };
+        let Some(state) = self.peers.get(&peer) else { return };
+        let session =
+            state.sessions.iter().filter_map(|own| self.sessions.get(own)).find(|session| session.peer_id == sid);
+        let sent_there = session.is_some_and(|session| counter < session.sealer.counter());
+        let asked_lately = state.doubted.is_some_and(|doubted| doubted + PROVE_WITHIN > self.now);
+        if !sent_there || asked_lately {
+            return;
+        }
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.doubted = Some(self.now);
+        }
+        self.shake_hands(peer, on);
+    }
+
+    /// The peer holds this session; of the others that it was asked about, it has lost those of which it does not say so.
+    pub(super) fn pong(&mut self, sid: SessionId, token: u64, held: u8) {
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let Some(question) = session.question.take_if(|question| question.token == token) else { return };
+        session.answered = true;
+        let peer = session.peer;
+        self.timers.disarm(Timer::Prove(peer));
+        for (bit, &other) in question.asked.iter().enumerate() {
+            if held & (1 << bit) == 0 {
+                self.lose_session(other);
+            }
+        }
+        self.close_drained(peer);
+    }
+
+    pub(super) fn new_session(&mut self, agreement: Agreement, phase: SessionPhase) {
+        let (id, peer) = (agreement.id, agreement.peer);
+        self.sessions.insert(id, Box::new(Session::new(agreement, phase, self.now)));
+        let asked = self.peers.get(&peer).is_some_and(|peer| peer.asked);
+        self.session_order.insert((asked, self.now, id));
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.sessions.push(id);
+        }
+    }
+
+    /// The initiator has been heard in a tentative session.
+    pub(super) fn confirm(&mut self, sid: SessionId) {
+        self.tentative.retain(|&other| other != sid);
+        self.timers.disarm(Timer::Tentative(sid));
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        session.phase = SessionPhase::Confirmed;
+        if let Some(on) = session.heard_on {
+            self.confirmed(sid, on);
+        }
+    }
+
+    /// A session has become good. If there are others, the best by a rule that both ends share goes on; the rest drains, and is
+    /// given up once the best has been seen to work: else a session that the peer has lost would kill its own successor.
+    pub(super) fn confirmed(&mut self, sid: SessionId, on: ConnectionId) {
+        let Some(session) = self.sessions.get(&sid) else { return };
+        let (peer_id, generation, initiated) = (session.peer, session.generation, session.initiated);
+        self.arm_in(Timer::Renew(sid), self.settings.session);
+        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
+        peer.generation = peer.generation.max(generation);
+        let sessions = &self.sessions;
+        peer.sessions.sort_by_key(|sid| {
+            sessions.get(sid).map(|session| {
+                let tentative = matches!(session.phase, SessionPhase::Tentative { .. });
+                (tentative, Reverse(session.generation), session.handshake_hash)
+            })
+        });
+        let ranked: Vec<SessionId> = peer.sessions.clone();
+        let mut others = Vec::new();
+        for (rank, other) in ranked.iter().enumerate() {
+            if let Some(session) = self.sessions.get_mut(other)
+                && !matches!(session.phase, SessionPhase::Tentative { .. })
+            {
+                session.phase = if rank == 0 { SessionPhase::Confirmed } else { SessionPhase::Draining };
+                if rank > 0 {
+                    others.push(*other);
+                    self.hold_unsent(*other);
+                }
+            }
+        }
+        for worst in others.split_off(others.len().min(DRAINING_PER_PEER)) {
+            self.break_session(worst, BreakCode::Superseded);
+        }
+        if let (false, Some(&best)) = (others.is_empty(), ranked.first()) {
+            if let Some(session) = self.sessions.get_mut(&best) {
+                session.answered = false;
+            }
+            self.ask(on, best, others);
+        } else if initiated {
+            // A record must follow the handshake, or the peer's half of the session expires.
+            let waiting = self.peers.get(&peer_id).is_some_and(|peer| !peer.held.is_empty());
+            if !waiting {
+                self.send_urgent_bytes(on, sid, Vec::new());
+            }
+        }
+    }
+
+    /// Queries that were to go in a session that drains, and of which nothing has gone, go in a better one.
+    pub(super) fn hold_unsent(&mut self, sid: SessionId) {
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let unstarted = session.outbox.drain_unstarted_queries();
+        for query in unstarted {
+            if let Some(QueryState::Sending { number, .. }) = self.queries.get(&query).map(|query| query.state)
+                && let Some(session) = self.sessions.get_mut(&sid)
+            {
+                session.unsettled.remove(&number);
+                session.outstanding.remove(&number);
+            }
+            self.hold(query);
+        }
+    }
+
+    fn close_drained(&mut self, peer: NodeId) {
+        let sessions = self.peers.get(&peer).map(|peer| peer.sessions.clone()).unwrap_or_default();
+        for sid in sessions {
+            self.close_if_drained(sid);
+        }
+    }
+
+    pub(super) fn close_if_drained(&mut self, sid: SessionId) {
+        let Some(session) = self.sessions.get(&sid) else { return };
+        if !matches!(session.phase, SessionPhase::Draining) || !session.is_at_rest() {
+            return;
+        }
+        let best = self.best_session(session.peer).and_then(|best| self.sessions.get(&best));
+        if best.is_some_and(|best| best.answered) {
+            self.break_session(sid, BreakCode::Superseded);
+        }
+    }
+
+    /// Ends a session and tells the peer, if a connection is open, in the same step.
+    pub(super) fn break_session(&mut self, sid: SessionId, code: BreakCode) {
+        let Some(session) = self.sessions.get(&sid) else { return };
+        let peer = session.peer;
+        let (base, taken) = session.numbers.taken_bitmap();
+        if let Some(on) = self.any_connection(peer) {
+            self.seal_now(on, sid, &Frame::Break { code, base, taken: &taken });
+        }
+        self.end_session(sid, Reason::ConnectionLost, |_, _| true);
+    }
+
+    /// The peer has said that it no longer knows this session.
+    pub(super) fn lose_session(&mut self, sid: SessionId) {
+        let Some(peer) = self.sessions.get(&sid).map(|session| session.peer) else { return };
+        self.note(Cause::SessionEnded, Some(peer), None);
+        self.end_session(sid, Reason::LostByPeer, |_, _| true);
+    }
+
+    /// Erases a session's keys and its memory of numbers in one step. Queries that were handed over in it end if they are `lost`; all
+    /// others wait for another session.
+    pub(super) fn end_session(&mut self, sid: SessionId, reason: Reason, lost: impl Fn(QueryState, u64) -> bool) {
+        let Some(mut session) = self.sessions.remove(&sid) else { return };
+        self.tentative.retain(|&other| other != sid);
+        for timer in [Timer::Tentative(sid), Timer::Renew(sid), Timer::Acknowledge(sid), Timer::Assemblies(sid)] {
+            self.timers.disarm(timer);
+        }
+        for asked in [false, true] {
+            self.session_order.remove(&(asked, session.last_used, sid));
+        }
+        if let Some(peer) = self.peers.get_mut(&session.peer) {
+            peer.sessions.retain(|&other| other != sid);
+        }
+        for assembling in session.assemblies.values() {
+            self.uncharge_assembly(session.peer, assembling.pieces.held_bytes());
+        }
+        self.reply_bytes -= session.outbox.drop_replies().0;
+        for &incoming in session.incoming.values() {
+            self.withdraw(incoming);
+        }
+        let outstanding: Vec<(u64, QueryId)> =
+            session.outstanding.iter().map(|(&number, &query)| (number, query)).collect();
+        for (number, query) in outstanding {
+            let Some(state) = self.queries.get(&query).map(|outstanding| outstanding.state) else { continue };
+            let gone = match state {
+                QueryState::Sent { .. } | QueryState::Taken { .. } => lost(state, number),
+                QueryState::Held | QueryState::Sending { .. } | QueryState::Local(_) => false,
+            };
+            if gone {
+                self.fail_as(query, reason, Executed::Maybe);
+            } else {
+                self.hold(query);
+                if let Some(connection) = state.connection() {
+                    self.put_down(connection, query);
+                }
+            }
+        }
+    }
+
+    pub(super) fn tentative_timeout(&mut self, sid: SessionId) {
+        self.end_session(sid, Reason::ConnectionLost, |_, _| true);
+    }
+
+    /// A session is old or has sealed much: another takes its place, or, with nobody there, it just ends.
+    pub(super) fn renew_timeout(&mut self, sid: SessionId) {
+        let Some(session) = self.sessions.get(&sid) else { return };
+        let (peer, at_rest) = (session.peer, session.is_at_rest());
+        match self.any_connection(peer) {
+            Some(on) if session.initiated => {
+                self.arm_in(Timer::Renew(sid), self.settings.session);
+                self.shake_hands(peer, on);
+            }
+            Some(_) => {
+                // Its initiator does it; if that has gone wrong, this end does, a little later.
+                if let Some(session) = self.sessions.get_mut(&sid) {
+                    session.initiated = true;
+                }
+                self.arm_in(Timer::Renew(sid), self.settings.authenticate * 2);
+            }
+            None if at_rest => self.end_session(sid, Reason::ConnectionLost, |_, _| true),
+            None => self.arm_in(Timer::Renew(sid), self.settings.authenticate),
+        }
+    }
+
+    /// Notes that a session is used, to the second.
+    pub(super) fn touch_session(&mut self, sid: SessionId) {
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        if session.last_used + Duration::from_secs(1) > self.now {
+            return;
+        }
+        let asked = self.peers.get(&session.peer).is_some_and(|peer| peer.asked);
+        for asked in [false, true] {
+            self.session_order.remove(&(asked, session.last_used, sid));
+        }
+        session.last_used = self.now;
+        self.session_order.insert((asked, self.now, sid));
+    }
+
+    /// Whether there is room for one more session, if need be after giving up the longest unused one in which nothing is under way.
+    pub(super) fn make_room_for_session(&mut self) -> bool {
+        if self.sessions.len() < self.limits.sessions {
+            return true;
+        }
+        let candidates = self.session_order.iter().map(|&(_, _, sid)| sid).filter(|sid| {
+            self.sessions
+                .get(sid)
+                .is_some_and(|session| !matches!(session.phase, SessionPhase::Tentative { .. }) && session.is_at_rest())
+        });
+        let victim = candidates.take(1).next();
+        if let Some(victim) = victim {
+            self.break_session(victim, BreakCode::Memory);
+        }
+        victim.is_some()
+    }
+
+    /// The connection over which a session with the peer can be settled: an open one, or the one that is being opened.
+    fn connection_to(&self, peer: NodeId) -> Option<ConnectionId> {
+        let dial = self.peers.get(&peer)?.dial;
+        let open =
+            |on: &ConnectionId| self.connections.get(on).is_some_and(|connection| connection.phase == Phase::Open);
+        self.any_connection(peer).or(dial).filter(open)
+    }
+}
