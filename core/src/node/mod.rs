@@ -147,7 +147,7 @@ impl Node {
             actions: VecDeque::new(),
             undelivered_bytes: 0,
             reading_stopped: false,
-            notes: Notes::new(),
+            notes: Notes::default(),
             next_id: 1,
             served: BTreeSet::new(),
             queries: BTreeMap::new(),

@@ -16,6 +16,7 @@ use crate::wire::frame::{Frame, parse_frame};
 use crate::wire::handshake::Asked;
 use crate::wire::packet::{MAX_PACKET, MAX_PACKET_UNAUTHENTICATED, Packet, PacketError, SessionId, put_stale};
 use crate::wire::reader::{Malformed, Reader};
+use crate::wire::stream::PacketStream;
 
 /// Who is told that a session is unknown, at most so often on one connection.
 const STALE_EVERY: core::time::Duration = core::time::Duration::from_secs(1);
@@ -25,36 +26,37 @@ const SAY_SOMETHING_AFTER: core::time::Duration = core::time::Duration::from_sec
 
 impl Node {
     pub(super) fn received(&mut self, on: ConnectionId, bytes: &[u8]) {
-        let Some(connection) = self.connections.get_mut(&on) else { return };
-        if connection.phase != Phase::Open {
+        let Some(connection) = self.connections.get_mut(&on).filter(|connection| connection.phase == Phase::Open)
+        else {
             return;
-        }
-        self.down.take(bytes.len());
+        };
         connection.down.refill(self.now);
         connection.down.take(bytes.len());
+        self.down.take(bytes.len());
         connection.inbound.push(bytes);
         // The bytes are taken out while they are worked on, since any of them may end the connection.
-        let mut inbound = core::mem::take(&mut connection.inbound);
-        loop {
-            let authenticated = self.connections.get(&on).is_some_and(|connection| connection.peer.is_some());
-            let limit = if authenticated { MAX_PACKET } else { MAX_PACKET_UNAUTHENTICATED };
+        let inbound = core::mem::take(&mut connection.inbound);
+        self.take_packets(on, inbound);
+        self.finish_leave(on);
+        self.throttle_down(on);
+    }
+
+    fn take_packets(&mut self, on: ConnectionId, mut inbound: PacketStream) {
+        while let Some(connection) = self.connections.get_mut(&on).filter(|connection| connection.phase == Phase::Open)
+        {
+            let limit = if connection.peer.is_some() { MAX_PACKET } else { MAX_PACKET_UNAUTHENTICATED };
             match inbound.next(limit) {
                 Ok(Some(packet)) => self.packet(on, packet),
-                Ok(None) => break,
+                Ok(None) => {
+                    connection.inbound = inbound;
+                    return;
+                }
                 Err(_) => {
                     self.note(Cause::PacketTooLong, self.peer_on(on), Some(on));
                     self.close(on);
                 }
             }
-            if self.connections.get(&on).is_none_or(|connection| connection.phase != Phase::Open) {
-                return;
-            }
         }
-        if let Some(connection) = self.connections.get_mut(&on) {
-            connection.inbound = inbound;
-        }
-        self.finish_leave(on);
-        self.throttle_down(on);
     }
 
     fn packet(&mut self, on: ConnectionId, packet: &mut [u8]) {
@@ -411,7 +413,7 @@ impl Node {
     fn broken(&mut self, on: ConnectionId, sid: SessionId, code: BreakCode, base: u64, taken: &[u8; 128]) {
         let Some(session) = self.sessions.get(&sid) else { return };
         let peer = session.peer;
-        if code != BreakCode::Superseded {
+        if matches!(code, BreakCode::Memory | BreakCode::RuleBroken) {
             self.note(Cause::SessionEnded, Some(peer), Some(on));
         }
         let is_taken = |number: u64| match number.checked_sub(base) {

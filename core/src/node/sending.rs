@@ -330,8 +330,8 @@ impl Node {
 
     /// Arms what wakes a connection that the throttle holds back.
     fn throttle_up(&mut self, on: ConnectionId) {
-        let Some(connection) = self.connections.get(&on) else { return };
-        if !connection.outbound.is_empty()
+        if let Some(connection) = self.connections.get(&on)
+            && !connection.outbound.is_empty()
             && let Some(resumes) = connection.up.resumes()
         {
             self.timers.arm_no_later(self.now, Timer::ThrottleConnection(on), resumes);
