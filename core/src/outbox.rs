@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::id::QueryId;
+use crate::id::{ConnectionId, QueryId};
 use crate::wire::frame::{Frame, ReplyCode};
 
 /// A message longer than this goes in pieces of this size, each a record of its own, so that others get in between.
@@ -24,6 +24,8 @@ pub(crate) struct Outbox {
     frames: VecDeque<Vec<u8>>,
     small: VecDeque<Item>,
     large: VecDeque<Item>,
+    /// Large messages that are under way, each on one connection, so that no piece overtakes another.
+    started: VecDeque<(ConnectionId, Item)>,
     /// Whether the next record is a large message's turn.
     large_turn: bool,
 }
@@ -51,7 +53,13 @@ pub(crate) enum Content {
 
 impl Outbox {
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.small.is_empty() && self.large.is_empty()
+        self.frames.is_empty() && self.small.is_empty() && self.large.is_empty() && self.started.is_empty()
+    }
+
+    /// Whether something waits that can go over this connection; `main` is the one on which messages begin.
+    pub(crate) fn has_something(&self, on: ConnectionId, main: bool) -> bool {
+        let begins = !self.frames.is_empty() || !self.small.is_empty() || self.may_start();
+        main && begins || self.started.iter().any(|&(other, _)| other == on)
     }
 
     /// Adds a frame that carries no message.
@@ -76,7 +84,8 @@ impl Outbox {
     /// Whether the next record may be longer than this.
     pub(crate) fn next_exceeds(&self, bytes: usize) -> bool {
         let frames = self.frames.front().map_or(0, Vec::len);
-        !self.large.is_empty() || frames.saturating_add(self.next_small().unwrap_or(0)) > bytes
+        let pieces = !self.large.is_empty() || !self.started.is_empty();
+        pieces || frames.saturating_add(self.next_small().unwrap_or(0)) > bytes
     }
 
     pub(crate) fn push(&mut self, content: Content, total: usize) {
@@ -86,9 +95,26 @@ impl Outbox {
 
     /// The message whose turn it is: whole small ones and pieces of large ones alternate, record by record; within a record
     /// that has begun with small ones, `continues` asks for more of those.
-    pub(crate) fn take(&mut self, continues: bool) -> Option<Item> {
-        let large = !continues && !self.large.is_empty() && (self.large_turn || self.small.is_empty());
-        if large { self.large.pop_front() } else { self.small.pop_front() }
+    pub(crate) fn take(&mut self, on: ConnectionId, main: bool, continues: bool) -> Option<Item> {
+        if continues || !main {
+            return if continues { self.small.pop_front() } else { self.take_started(on) };
+        }
+        let large_first = self.large_turn || self.small.is_empty();
+        let large = if large_first { self.take_large(on) } else { None };
+        large.or_else(|| self.small.pop_front())
+    }
+
+    fn take_large(&mut self, on: ConnectionId) -> Option<Item> {
+        if self.may_start() { self.large.pop_front() } else { self.take_started(on) }
+    }
+
+    fn take_started(&mut self, on: ConnectionId) -> Option<Item> {
+        let index = self.started.iter().position(|&(other, _)| other == on)?;
+        self.started.remove(index).map(|(_, item)| item)
+    }
+
+    fn may_start(&self) -> bool {
+        !self.large.is_empty() && self.started.len() < INTERLEAVED
     }
 
     /// How long the next small message is, if there is one.
@@ -101,9 +127,22 @@ impl Outbox {
         self.large_turn = !was_large;
     }
 
-    /// Puts back what is left of a large message, behind the others that take turns with it.
-    pub(crate) fn put_back(&mut self, item: Item) {
-        self.large.insert(self.large.len().min(INTERLEAVED - 1), item);
+    /// Puts back what is left of a large message that has begun on this connection, behind the others that take turns with it.
+    pub(crate) fn put_back(&mut self, on: ConnectionId, item: Item) {
+        self.started.push_back((on, item));
+    }
+
+    /// A connection has ended: replies that were under way on it begin again on another.
+    pub(crate) fn restart_replies(&mut self, ended: ConnectionId) {
+        let (begun, others) = core::mem::take(&mut self.started).into_iter().partition(|&(on, _)| on == ended);
+        self.started = others;
+        let begun: VecDeque<(ConnectionId, Item)> = begun;
+        for (_, mut item) in begun.into_iter().rev() {
+            if matches!(item.content, Content::Reply { .. }) {
+                item.offset = 0;
+                self.large.push_front(item);
+            }
+        }
     }
 
     /// Removes the queries of which nothing is sealed yet, and names them.
@@ -111,11 +150,11 @@ impl Outbox {
         let mut unstarted = Vec::new();
         for queue in [&mut self.small, &mut self.large] {
             queue.retain(|item| match item.content {
-                Content::Query(query) if item.offset == 0 => {
+                Content::Query(query) => {
                     unstarted.push(query);
                     false
                 }
-                Content::Query(_) | Content::Reply { .. } => true,
+                Content::Reply { .. } => true,
             });
         }
         unstarted
@@ -124,24 +163,32 @@ impl Outbox {
     /// Removes one query's message.
     pub(crate) fn remove_query(&mut self, query: QueryId) {
         for queue in [&mut self.small, &mut self.large] {
-            queue.retain(|item| !matches!(item.content, Content::Query(other) if other == query));
+            queue.retain(|item| !item.is_query(query));
         }
+        self.started.retain(|(_, item)| !item.is_query(query));
     }
 
     /// Removes every reply, and says how many bytes they held and how many there were.
     pub(crate) fn drop_replies(&mut self) -> (usize, usize) {
         let (mut bytes, mut count) = (0, 0);
-        for queue in [&mut self.small, &mut self.large] {
-            queue.retain(|item| match &item.content {
-                Content::Query(_) => true,
-                Content::Reply { message, .. } => {
-                    bytes += message.len();
-                    count += 1;
-                    false
-                }
-            });
-        }
+        let mut keep = |item: &Item| match &item.content {
+            Content::Query(_) => true,
+            Content::Reply { message, .. } => {
+                bytes += message.len();
+                count += 1;
+                false
+            }
+        };
+        self.small.retain(&mut keep);
+        self.large.retain(&mut keep);
+        self.started.retain(|(_, item)| keep(item));
         (bytes, count)
+    }
+}
+
+impl Item {
+    fn is_query(&self, query: QueryId) -> bool {
+        matches!(self.content, Content::Query(other) if other == query)
     }
 }
 
@@ -157,20 +204,24 @@ mod tests {
         outbox
     }
 
-    /// Takes records as a sender does and names the query of each.
-    fn order(outbox: &mut Outbox) -> Vec<u64> {
-        let mut order = Vec::new();
-        while let Some(mut item) = outbox.take(false) {
-            let Content::Query(QueryId(id)) = item.content else { unreachable!() };
-            order.push(id);
-            let large = item.total > PIECE;
-            item.offset += PIECE;
-            if large && item.offset < item.total {
-                outbox.put_back(item);
-            }
-            outbox.turn_over(large);
+    const MAIN: ConnectionId = ConnectionId(1);
+    const OTHER: ConnectionId = ConnectionId(2);
+
+    /// Takes one record as a sender does and names the query in it.
+    fn next(outbox: &mut Outbox, on: ConnectionId, main: bool) -> Option<u64> {
+        let mut item = outbox.take(on, main, false)?;
+        let Content::Query(QueryId(id)) = item.content else { unreachable!() };
+        let large = item.total > PIECE;
+        item.offset += PIECE;
+        if large && item.offset < item.total {
+            outbox.put_back(on, item);
         }
-        order
+        outbox.turn_over(large);
+        Some(id)
+    }
+
+    fn order(outbox: &mut Outbox) -> Vec<u64> {
+        core::iter::from_fn(|| next(outbox, MAIN, true)).collect()
     }
 
     #[test]
@@ -181,12 +232,38 @@ mod tests {
     #[test]
     fn large_messages_take_turns_but_never_more_than_the_recipient_has_memory_for() {
         let order = order(&mut outbox(&[2 * PIECE; INTERLEAVED + 2]));
-        assert_eq!(order, [0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 4, 5]);
+        assert_eq!(order, [0, 1, 2, 3, 0, 4, 1, 5, 2, 3, 4, 5]);
         let mut open = BTreeSetCounter::default();
         for id in order {
             open.touch(id);
             assert!(open.open() <= INTERLEAVED);
         }
+    }
+
+    #[test]
+    fn a_message_that_has_begun_on_a_connection_stays_on_it() {
+        let mut outbox = outbox(&[3 * PIECE, 3 * PIECE]);
+        assert_eq!(next(&mut outbox, OTHER, true), Some(0));
+        assert_eq!(next(&mut outbox, MAIN, true), Some(1));
+        assert_eq!(next(&mut outbox, MAIN, true), Some(1));
+        assert_eq!(next(&mut outbox, OTHER, false), Some(0));
+        assert_eq!(next(&mut outbox, MAIN, true), Some(1));
+        assert_eq!(next(&mut outbox, MAIN, true), None);
+        assert!(!outbox.has_something(MAIN, true) && outbox.has_something(OTHER, false));
+        assert_eq!(next(&mut outbox, OTHER, false), Some(0));
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_reply_that_was_under_way_on_an_ended_connection_begins_again() {
+        let mut outbox = Outbox::default();
+        let reply = Content::Reply { number: 1, code: ReplyCode::Answer, echo: 0, message: alloc::vec![0; 2 * PIECE] };
+        outbox.push(reply, 2 * PIECE);
+        let mut item = outbox.take(OTHER, true, false).unwrap();
+        item.offset = PIECE;
+        outbox.put_back(OTHER, item);
+        outbox.restart_replies(OTHER);
+        assert_eq!(outbox.take(MAIN, true, false).unwrap().offset, 0);
     }
 
     #[derive(Default)]

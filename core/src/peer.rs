@@ -56,6 +56,8 @@ pub(crate) struct PendingHandshake {
     /// The Noise message: made once, repeated unchanged.
     pub(crate) noise: [u8; 150],
     pub(crate) cookie: [u8; 16],
+    /// How many cookies were given for it.
+    pub(crate) cookies: u32,
     /// The sessions that it asks about; all of them are older than it.
     pub(crate) asked: Vec<SessionId>,
     pub(crate) generation: u32,

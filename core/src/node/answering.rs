@@ -13,7 +13,7 @@ use crate::query::{
     Via,
 };
 use crate::session::Number;
-use crate::session::state::Acknowledgement;
+use crate::session::state::{Acknowledgement, Carries};
 use crate::time::Instant;
 use crate::timer::Timer;
 use crate::wire::code::{GoneReason, RefuseCode, ReplyCode};
@@ -158,8 +158,11 @@ impl Node {
     /// Marks the number first and says it then, so that what was refused cannot run later.
     pub(super) fn refuse_number(&mut self, session: SessionId, number: u64, code: RefuseCode, on: ConnectionId) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        if state.numbers.state(number) == Number::Free {
-            state.numbers.refuse(number);
+        match state.numbers.state(number) {
+            Number::Free => state.numbers.refuse(number),
+            Number::Refused => {}
+            // It has run or may be running, and nothing else is said of it.
+            Number::Taken | Number::Below => return,
         }
         state.outbox.push_frame(&Frame::Refuse { number, code, wait_secs: 0 });
         let peer = state.peer;
@@ -181,6 +184,8 @@ impl Node {
         }
         let Arrival { on, session, counter: echo } = arrival;
         let Asking { number, notice, until } = asking;
+        // A number stands for one message; what else was begun under it is not waited for.
+        self.drop_assembly(session, Carries::Query, number);
         let reference = MessageId::of_encoding(&bytes);
         let kind = if notice { Kind::Notice } else { Kind::Query };
         let message = Message::parse(bytes).ok().filter(|message| message.kind == kind && message.recipient == self.id);
@@ -232,7 +237,7 @@ impl Node {
             state.numbers.refuse(number);
         }
         let incoming = state.incoming.get(&number).copied();
-        self.drop_assembly(session, crate::session::state::Carries::Query, number);
+        self.drop_assembly(session, Carries::Query, number);
         if let Some(incoming) = incoming {
             self.withdraw(incoming);
         }

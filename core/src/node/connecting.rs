@@ -193,7 +193,7 @@ impl Node {
         for &sid in &sessions {
             self.hold_unsent(sid);
         }
-        if let Some(&sid) = sessions.first() {
+        if let Some(sid) = self.sealing_session(peer) {
             self.send_urgent(id, sid, &Frame::Leave { step });
         }
         if self.peers.get(&peer).is_some_and(|peer| !peer.held.is_empty()) {
@@ -206,6 +206,9 @@ impl Node {
         let Some(peer) = connection.peer else { return };
         connection.leave.received = true;
         connection.leave.sent = true;
+        // Whoever proposed it closes it; if that does not happen, this end does.
+        let patience = self.settings.linger * 2;
+        self.timers.arm_no_later(self.now, Timer::Linger(id), self.now + patience);
         if proposal {
             self.say_leave(id, peer, LeaveStep::Answer);
         }
@@ -300,6 +303,11 @@ impl Node {
         if self.any_connection(peer).is_none() {
             self.nothing_open(peer, &sessions);
         }
+        for sid in sessions {
+            if let Some(session) = self.sessions.get_mut(&sid) {
+                session.outbox.restart_replies(id);
+            }
+        }
         self.reach(peer);
         self.pump(peer);
         for waiter in core::mem::take(&mut self.slot_waiters) {
@@ -385,8 +393,7 @@ impl Node {
         let answer_within = self.settings.probe_answer;
         self.arm_in(Timer::Probe(id), answer_within);
         let token = self.random.token();
-        let session = self.peers.get(&peer).and_then(|peer| peer.sessions.first().copied());
-        if let Some(session) = session {
+        if let Some(session) = self.sealing_session(peer) {
             self.send_urgent(id, session, &Frame::Ping { token, asked: crate::wire::handshake::Asked::None });
         }
     }

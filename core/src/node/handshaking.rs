@@ -1,6 +1,7 @@
 //! Handshakes: two messages that give two nodes a session, with a defence against floods of the first.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::timer::Timer;
 use crate::wire::handshake::{Asked, HelloPayload, WelcomePayload};
 use crate::wire::packet::{SessionId, put_busy, put_hello, put_retry, put_welcome};
 
-/// Tentative sessions of one node, and over one connection.
+/// Tentative sessions over one connection: of one node, and in all.
 const TENTATIVE_PER_PEER: usize = 2;
 const TENTATIVE_PER_CONNECTION: usize = 4;
 
@@ -26,6 +27,9 @@ const COOKIES_ABOVE: u32 = 100;
 
 /// How long a cookie secret is used; cookies made with the one before are still good.
 const COOKIE_SECRET_LIFE: Duration = Duration::from_secs(60);
+
+/// How many cookies one handshake accepts.
+const MOST_COOKIES: u32 = 4;
 
 /// Code and seconds of the answer that says that this node is too busy for a handshake.
 const BUSY_CODE: u8 = 1;
@@ -102,6 +106,7 @@ impl Node {
             initiator,
             noise,
             cookie: [0; 16],
+            cookies: 0,
             asked,
             generation: peer.generation,
             first_sent: self.now,
@@ -158,7 +163,7 @@ impl Node {
             return self.close(on);
         }
         let held = self.held_of(peer, &payload.asked);
-        if !self.make_peer(peer) || !self.make_room_for_session() {
+        if !self.make_peer(peer) || !self.has_room_for_session() {
             self.note(Cause::HandshakeRefused, Some(peer), Some(on));
             return self.write_raw(on, |out| put_busy(out, isid, BUSY_CODE, BUSY_SECS));
         }
@@ -281,9 +286,11 @@ impl Node {
     pub(super) fn retry(&mut self, on: ConnectionId, isid: SessionId, cookie: [u8; 16]) {
         let Some(peer) = self.peer_on(on) else { return };
         let handshake = self.peers.get_mut(&peer).and_then(|peer| peer.handshake.as_mut());
-        // One cookie a handshake and connection: a second one would be an echo without end.
-        if let Some(handshake) = handshake.filter(|handshake| handshake.id == isid && handshake.cookie != cookie) {
+        // Secrets rotate while a handshake waits, so it may take more than one; but it must not become an echo without end.
+        let handshake = handshake.filter(|handshake| handshake.id == isid && handshake.cookies < MOST_COOKIES);
+        if let Some(handshake) = handshake {
             handshake.cookie = cookie;
+            handshake.cookies += 1;
             handshake.sent_on = None;
             self.shake_hands(peer, on);
         }
@@ -304,24 +311,32 @@ impl Node {
         }
     }
 
-    /// Nothing was promised in a tentative session, so the oldest makes way: of the same node, of the same connection, of all.
+    /// Nothing was promised in a tentative session, so one makes way. What comes over one connection never pushes out what came
+    /// over another, until the table is full; and then the connection that fills it most gives way.
     fn forget_surplus_tentative(&mut self, peer: NodeId, on: ConnectionId) {
-        let of = |node: &Self, wanted: &dyn Fn(&Session) -> bool| -> Vec<SessionId> {
-            let sessions = node.tentative.iter().filter_map(|sid| node.sessions.get(sid));
-            sessions.filter(|session| wanted(session)).map(|session| session.id).collect()
-        };
-        let over = |session: &Session| matches!(session.phase, SessionPhase::Tentative { on: path, .. } if path == on);
-        let groups = [
-            (of(self, &|session| session.peer == peer), TENTATIVE_PER_PEER),
-            (of(self, &over), TENTATIVE_PER_CONNECTION),
-            (of(self, &|_| true), self.limits.tentative_sessions),
-        ];
-        for (sessions, most) in groups {
-            if sessions.len() >= most
-                && let Some(&oldest) = sessions.first()
-            {
-                self.end_session(oldest, Reason::ConnectionLost, |_, _| true);
+        let mut of_peer = Vec::new();
+        let mut by_path: BTreeMap<ConnectionId, Vec<SessionId>> = BTreeMap::new();
+        for session in self.tentative.iter().filter_map(|sid| self.sessions.get(sid)) {
+            if let SessionPhase::Tentative { on: path, .. } = session.phase {
+                by_path.entry(path).or_default().push(session.id);
+                if path == on && session.peer == peer {
+                    of_peer.push(session.id);
+                }
             }
+        }
+        let over = by_path.remove(&on).unwrap_or_default();
+        let fullest = by_path.values().max_by_key(|sessions| sessions.len());
+        let victim = if of_peer.len() >= TENTATIVE_PER_PEER {
+            of_peer.first()
+        } else if over.len() >= TENTATIVE_PER_CONNECTION {
+            over.first()
+        } else if self.tentative.len() >= self.limits.tentative_sessions {
+            fullest.filter(|fullest| fullest.len() > over.len()).unwrap_or(&over).first().or(self.tentative.front())
+        } else {
+            None
+        };
+        if let Some(&victim) = victim {
+            self.end_session(victim, Reason::ConnectionLost, |_, _| true);
         }
     }
 }

@@ -102,6 +102,9 @@ impl Node {
             return;
         }
         self.heard(on, sid);
+        if !self.sessions.contains_key(&sid) {
+            return;
+        }
         let arrival = Arrival { on, session: sid, counter };
         let mut reader = Reader::new(plaintext);
         while !reader.is_empty() {
@@ -234,9 +237,11 @@ impl Node {
         let session = self.sessions.get(&arrival.session).ok_or(Malformed)?;
         let peer = session.peer;
         let key = expected.key();
-        if session.assemblies.contains_key(&key) {
-            return Err(Malformed);
+        if session.assemblies.get(&key).is_some_and(|known| known.pieces.total() == total) {
+            // The sender has begun again, after a connection that carried part of it had ended.
+            return self.add_piece(arrival, key, 0, part);
         }
+        self.drop_assembly(arrival.session, key.0, key.1);
         if !self.charge_assembly(peer, part.len()) {
             self.assembly_refused(arrival, key);
             return Ok(());
@@ -266,6 +271,16 @@ impl Node {
             PieceOf::Query => (Carries::Query, number),
             PieceOf::Reply => (Carries::Reply, number),
         };
+        self.add_piece(arrival, key, offset, part)
+    }
+
+    fn add_piece(
+        &mut self,
+        arrival: Arrival,
+        key: (Carries, u64),
+        offset: usize,
+        part: &[u8],
+    ) -> Result<(), Malformed> {
         let session = self.sessions.get_mut(&arrival.session).ok_or(Malformed)?;
         let peer = session.peer;
         let Some(assembling) = session.assemblies.get_mut(&key) else {

@@ -86,6 +86,13 @@ impl Node {
         sessions.find(|session| matches!(session.phase, SessionPhase::Confirmed)).map(|session| session.id)
     }
 
+    /// The session for what belongs to none in particular: the best one that is confirmed.
+    pub(super) fn sealing_session(&self, peer: NodeId) -> Option<SessionId> {
+        let sessions = &self.peers.get(&peer)?.sessions;
+        let mut sessions = sessions.iter().filter_map(|sid| self.sessions.get(sid));
+        sessions.find(|session| !matches!(session.phase, SessionPhase::Tentative { .. })).map(|session| session.id)
+    }
+
     /// Adds a frame that may go over any connection.
     pub(super) fn push_frame(&mut self, session: SessionId, frame: &Frame<'_>) {
         if let Some(session) = self.sessions.get_mut(&session) {
@@ -139,6 +146,10 @@ impl Node {
         }
         self.fill(on);
         self.throttle_up(on);
+        if let Some(main) = self.peer_on(on).and_then(|peer| self.any_connection(peer)).filter(|&main| main != on) {
+            // A message that was done here may have made another wait there.
+            self.fill(main);
+        }
         if self.connections.get(&on).is_some_and(|connection| connection.outbound.is_empty()) {
             self.writers.remove(&on);
             self.all_written(on);
@@ -164,7 +175,7 @@ impl Node {
                 continue;
             }
             let Some(peer) = connection.peer else { break };
-            if connection.phase != Phase::Open || self.any_connection(peer) != Some(on) || !self.seal_next(on, peer) {
+            if connection.phase != Phase::Open || !self.seal_next(on, peer) {
                 break;
             }
         }
@@ -178,19 +189,21 @@ impl Node {
     /// Seals one record of what waits in the peer's sessions, the best session first.
     fn seal_next(&mut self, on: ConnectionId, peer: NodeId) -> bool {
         let Some(sessions) = self.peers.get(&peer).map(|peer| peer.sessions.clone()) else { return false };
+        let main = self.any_connection(peer) == Some(on);
         for sid in sessions {
             let ready = self.sessions.get(&sid).is_some_and(|session| {
-                !matches!(session.phase, SessionPhase::Tentative { .. }) && !session.outbox.is_empty()
+                !matches!(session.phase, SessionPhase::Tentative { .. }) && session.outbox.has_something(on, main)
             });
             if ready {
                 self.introduce(on, sid);
-                return self.seal(on, sid, |node, session, plaintext| node.compose(on, session, plaintext));
+                return self.seal(on, sid, |node, session, plaintext| node.compose(on, main, session, plaintext));
             }
         }
         false
     }
 
-    /// Before the peer has opened a record on a connection it takes no long packet. So a short one goes first.
+    /// Before the peer has opened a record on a connection it takes no long packet. So a short one goes first, in a session that the
+    /// peer is known to hold.
     fn introduce(&mut self, on: ConnectionId, sid: SessionId) {
         let unknown = self.connections.get(&on).is_some_and(|connection| !connection.introduced);
         let long = self.sessions.get(&sid).is_some_and(|session| session.outbox.next_exceeds(SHORT));
@@ -230,7 +243,7 @@ impl Node {
         }
         *connection.outbound.tail() = out;
         connection.last_sealed = self.now;
-        connection.introduced = true;
+        connection.introduced |= session.heard_on == Some(on);
         for carried in complete {
             connection.outbound.mark(carried);
         }
@@ -241,21 +254,22 @@ impl Node {
     }
 
     /// Fills one record: frames, then whole messages, or one piece of a larger one.
-    fn compose(&mut self, on: ConnectionId, sid: SessionId, plaintext: &mut Vec<u8>) -> Vec<Carried> {
+    fn compose(&mut self, on: ConnectionId, main: bool, sid: SessionId, plaintext: &mut Vec<u8>) -> Vec<Carried> {
         let mut complete = Vec::new();
         let Some(session) = self.sessions.get_mut(&sid) else { return complete };
-        if let Some(frames) = session.outbox.take_frames() {
+        if main && let Some(frames) = session.outbox.take_frames() {
             plaintext.extend_from_slice(&frames);
         }
         let introduced = self.connections.get(&on).is_some_and(|connection| connection.introduced);
         let mut room = if introduced { PIECE } else { SHORT };
         let mut continues = false;
-        while let Some(item) = self.sessions.get_mut(&sid).and_then(|session| session.outbox.take(continues)) {
+        while let Some(item) = self.sessions.get_mut(&sid).and_then(|session| session.outbox.take(on, main, continues))
+        {
             let large = item.total > PIECE;
             let size = item.total.saturating_add(REPLY_OVERHEAD);
             match item.content {
                 Content::Query(query) => self.compose_query(on, sid, query, item, plaintext, &mut complete),
-                Content::Reply { .. } => self.compose_reply(sid, item, plaintext),
+                Content::Reply { .. } => self.compose_reply(on, sid, item, plaintext),
             }
             let Some(session) = self.sessions.get_mut(&sid) else { break };
             session.outbox.turn_over(large);
@@ -297,7 +311,7 @@ impl Node {
         if end == item.total {
             complete.push(Carried { query, session, number });
         } else if let Some(session) = self.sessions.get_mut(&sid) {
-            session.outbox.put_back(item);
+            session.outbox.put_back(on, item);
         }
         let probe_at = self.now + self.settings.probe_waiting;
         if let Some(connection) = self.connections.get_mut(&on) {
@@ -310,7 +324,7 @@ impl Node {
         }
     }
 
-    fn compose_reply(&mut self, sid: SessionId, mut item: Item, plaintext: &mut Vec<u8>) {
+    fn compose_reply(&mut self, on: ConnectionId, sid: SessionId, mut item: Item, plaintext: &mut Vec<u8>) {
         let Content::Reply { number, code, echo, message } = &item.content else { return };
         let end = item.total.min(item.offset + PIECE);
         let part = &message[item.offset..end];
@@ -324,7 +338,7 @@ impl Node {
         if end == item.total {
             self.reply_bytes -= item.total;
         } else if let Some(session) = self.sessions.get_mut(&sid) {
-            session.outbox.put_back(item);
+            session.outbox.put_back(on, item);
         }
     }
 

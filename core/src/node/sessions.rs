@@ -115,6 +115,10 @@ impl Node {
 
     /// The initiator has been heard in a tentative session.
     pub(super) fn confirm(&mut self, sid: SessionId) {
+        if !self.make_room_for_session() {
+            self.break_session(sid, BreakCode::Memory);
+            return;
+        }
         self.tentative.retain(|&other| other != sid);
         self.timers.disarm(Timer::Tentative(sid));
         let Some(session) = self.sessions.get_mut(&sid) else { return };
@@ -299,21 +303,31 @@ impl Node {
         self.session_order.insert((asked, self.now, sid));
     }
 
-    /// Whether there is room for one more session, if need be after giving up the longest unused one in which nothing is under way.
+    /// Whether one more session could be confirmed. A tentative one does not push anything out: it may be a replay.
+    pub(super) fn has_room_for_session(&self) -> bool {
+        self.confirmed_sessions() < self.limits.sessions || self.least_needed_session().is_some()
+    }
+
+    /// Makes room for one more confirmed session, if need be by giving up the longest unused one in which nothing is under way.
     pub(super) fn make_room_for_session(&mut self) -> bool {
-        if self.sessions.len() < self.limits.sessions {
+        if self.confirmed_sessions() < self.limits.sessions {
             return true;
         }
-        let candidates = self.session_order.iter().map(|&(_, _, sid)| sid).filter(|sid| {
-            self.sessions
-                .get(sid)
-                .is_some_and(|session| !matches!(session.phase, SessionPhase::Tentative { .. }) && session.is_at_rest())
-        });
-        let victim = candidates.take(1).next();
+        let victim = self.least_needed_session();
         if let Some(victim) = victim {
             self.break_session(victim, BreakCode::Memory);
         }
         victim.is_some()
+    }
+
+    fn confirmed_sessions(&self) -> usize {
+        self.sessions.len() - self.tentative.len()
+    }
+
+    fn least_needed_session(&self) -> Option<SessionId> {
+        let sessions = self.session_order.iter().filter_map(|(_, _, sid)| self.sessions.get(sid));
+        let mut confirmed = sessions.filter(|session| !matches!(session.phase, SessionPhase::Tentative { .. }));
+        confirmed.find(|session| session.is_at_rest()).map(|session| session.id)
     }
 
     /// The connection over which a session with the peer can be settled: an open one, or the one that is being opened.

@@ -59,6 +59,11 @@ impl Assembly {
         Ok(())
     }
 
+    /// How many bytes it will have.
+    pub(crate) fn total(&self) -> usize {
+        self.total
+    }
+
     /// Whether every byte has come.
     pub(crate) fn is_whole(&self) -> bool {
         self.beginning.len() == self.total
