@@ -48,7 +48,7 @@ pub struct Limits {
     pub connections: usize,
     /// Idle connections that are kept in case they are used again: 32. Beyond it the least useful one is closed.
     pub maintained_connections: usize,
-    /// Connections whose peer has not authenticated: 128. Beyond it newcomers are refused.
+    /// Accepted connections whose peer has not authenticated: 128. Beyond it newcomers are refused.
     pub unauthenticated_connections: usize,
     /// Peers that something is known of: 16384. Beyond it the longest unused is forgotten, and a new one refused if none is.
     pub peers: usize,
@@ -70,8 +70,11 @@ pub struct Limits {
     pub assembly_bytes: usize,
     /// Bytes of incomplete messages from one peer: 16,100,000, which is four of the largest.
     pub assembly_bytes_per_peer: usize,
-    /// Bytes of replies that wait to be written, in all: 256 MiB. Beyond it reading stops.
+    /// Bytes of replies that wait to be sealed, in all: 256 MiB. A reply beyond it goes as one that was too long.
     pub reply_bytes: usize,
+    /// Bytes of replies to one peer that wait to be sealed: 96 MiB. From half of it on nothing more is read from that peer, and a
+    /// reply beyond it goes as one that was too long.
+    pub reply_bytes_per_peer: usize,
     /// Bytes of deliveries that wait in [`Node::poll`](crate::Node::poll): 32 MiB. Beyond it reading stops.
     pub undelivered_bytes: usize,
     /// Records of peers that are stored: 1024. Beyond it the longest unused is deleted.
@@ -99,6 +102,7 @@ impl Default for Limits {
             assembly_bytes: 64 << 20,
             assembly_bytes_per_peer: 16_100_000,
             reply_bytes: 256 << 20,
+            reply_bytes_per_peer: 96 << 20,
             undelivered_bytes: 32 << 20,
             stored_records: 1024,
             served_types: 1024,
@@ -190,6 +194,7 @@ impl Config {
             ("limits.assembly_bytes", limits.assembly_bytes, 1),
             ("limits.assembly_bytes_per_peer", limits.assembly_bytes_per_peer, 1),
             ("limits.reply_bytes", limits.reply_bytes, 1),
+            ("limits.reply_bytes_per_peer", limits.reply_bytes_per_peer, 1),
             ("limits.undelivered_bytes", limits.undelivered_bytes, 1),
             ("limits.served_types", limits.served_types, 1),
             ("limits.lookups", limits.lookups, 1),

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 
 use crate::id::{ConnectionId, IncomingId, NodeId, QueryId};
 use crate::query::Hint;
-use crate::throttle::Bucket;
+use crate::throttle::{Bucket, Taken};
 use crate::time::Instant;
 use crate::wire::packet::SessionId;
 use crate::wire::stream::PacketStream;
@@ -43,10 +43,16 @@ pub(crate) struct Connection {
     pub(crate) last_used: Instant,
     pub(crate) last_heard: Instant,
     pub(crate) last_sealed: Instant,
-    pub(crate) probe_sent: Option<Instant>,
+    pub(crate) last_written: Instant,
+    pub(crate) probe: Probe,
+    /// Where in the stream the PING of a probe ends, until it is written.
+    pub(crate) probe_ends: Option<u64>,
     pub(crate) messages_received: u64,
     pub(crate) up: Bucket,
     pub(crate) down: Bucket,
+    /// What it has taken of what all connections share.
+    pub(crate) taken_up: Taken,
+    pub(crate) taken_down: Taken,
     pub(crate) stale_sent: Option<Instant>,
     /// Whether a hint that its levels changed waits to be polled.
     pub(crate) hinted: bool,
@@ -60,11 +66,27 @@ pub(crate) enum Phase {
     Flushing,
 }
 
+/// How far a probe of a silent connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Probe {
+    None,
+    /// The PING waits behind other bytes; as long as those are taken, the connection is slow and not dead.
+    Waiting {
+        since: Instant,
+    },
+    /// The PING is written, and an answer is due.
+    Asked {
+        since: Instant,
+    },
+}
+
 /// Frames that are sealed as a record of their own, in this session.
 #[derive(Clone, Debug)]
 pub(crate) struct Urgent {
     pub(crate) session: SessionId,
     pub(crate) frames: Vec<u8>,
+    /// Whether the PING of a probe is among them.
+    pub(crate) probe: bool,
 }
 
 /// How far the two ends have agreed to close the connection. Closing one that looks idle would cut off a query that the peer
@@ -99,10 +121,14 @@ impl Connection {
             last_used: now,
             last_heard: now,
             last_sealed: now,
-            probe_sent: None,
+            last_written: now,
+            probe: Probe::None,
+            probe_ends: None,
             messages_received: 0,
             up,
             down,
+            taken_up: Taken::default(),
+            taken_down: Taken::default(),
             stale_sent: None,
             hinted: false,
         }
@@ -160,10 +186,19 @@ impl Outbound {
         &mut self.bytes
     }
 
+    /// Where in the stream that what waits now ends, counted from the connection's first byte.
+    pub(crate) fn end(&self) -> u64 {
+        self.total_written + self.len() as u64
+    }
+
+    /// How many bytes were ever written.
+    pub(crate) fn total_written(&self) -> u64 {
+        self.total_written
+    }
+
     /// The query is handed over once everything that waits now is written.
     pub(crate) fn mark(&mut self, query: Carried) {
-        let end = self.total_written + self.len() as u64;
-        self.marks.push_back((end, query));
+        self.marks.push_back((self.end(), query));
     }
 
     /// Counts bytes as written; yields the queries that are handed over whole with them. More bytes than wait are a driver's

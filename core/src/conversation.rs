@@ -28,6 +28,9 @@ pub(crate) enum QueryState {
     Held,
     /// It has a number in a session. A connection is named from its first byte on.
     Sending { session: SessionId, number: u64, connection: Option<ConnectionId> },
+    /// All of it is sealed, and waits to be written. If the connection ends before it is, it has not left; but while the
+    /// connection lives nothing can hold it back any more.
+    Sealed { session: SessionId, number: u64, connection: ConnectionId },
     /// Handed over whole; from here on it may run.
     Sent { session: SessionId, number: u64, connection: ConnectionId },
     /// The peer has said that it took it.
@@ -42,6 +45,7 @@ impl QueryState {
         match self {
             Self::Held | Self::Local(_) => None,
             Self::Sending { session, number, .. }
+            | Self::Sealed { session, number, .. }
             | Self::Sent { session, number, .. }
             | Self::Taken { session, number, .. } => Some((session, number)),
         }
@@ -52,15 +56,17 @@ impl QueryState {
         match self {
             Self::Held | Self::Local(_) => None,
             Self::Sending { connection, .. } => connection,
-            Self::Sent { connection, .. } | Self::Taken { connection, .. } => Some(connection),
+            Self::Sealed { connection, .. } | Self::Sent { connection, .. } | Self::Taken { connection, .. } => {
+                Some(connection)
+            }
         }
     }
 
-    /// Whether the handler may have run. A query of which a byte is missing cannot be opened, so it surely has not.
+    /// Whether the handler may run or have run, as long as the connection lives.
     pub(crate) fn executed(self) -> Executed {
         match self {
             Self::Held | Self::Sending { .. } => Executed::No,
-            Self::Sent { .. } | Self::Taken { .. } | Self::Local(_) => Executed::Maybe,
+            Self::Sealed { .. } | Self::Sent { .. } | Self::Taken { .. } | Self::Local(_) => Executed::Maybe,
         }
     }
 
@@ -68,7 +74,7 @@ impl QueryState {
     pub(crate) fn stage(self) -> Option<Stage> {
         match self {
             Self::Held => None,
-            Self::Sending { .. } => Some(Stage::Queue),
+            Self::Sending { .. } | Self::Sealed { .. } => Some(Stage::Queue),
             Self::Sent { .. } => Some(Stage::Wire),
             Self::Taken { .. } | Self::Local(_) => Some(Stage::Peer),
         }

@@ -24,8 +24,8 @@ pub(crate) struct Outbox {
     frames: VecDeque<Vec<u8>>,
     small: VecDeque<Item>,
     large: VecDeque<Item>,
-    /// Large messages that are under way, each on one connection, so that no piece overtakes another.
-    started: VecDeque<(ConnectionId, Item)>,
+    /// Large messages that are under way.
+    started: VecDeque<Item>,
     /// Whether the next record is a large message's turn.
     large_turn: bool,
 }
@@ -37,6 +37,9 @@ pub(crate) struct Item {
     /// How much of it is sealed already.
     pub(crate) offset: usize,
     pub(crate) total: usize,
+    /// The one connection over which it goes: a reply takes that of its query, which the asker watches, and whatever has begun
+    /// stays where it is, so that no piece overtakes another. All else goes over the main connection.
+    via: Option<ConnectionId>,
 }
 
 #[derive(Debug)]
@@ -56,10 +59,23 @@ impl Outbox {
         self.frames.is_empty() && self.small.is_empty() && self.large.is_empty() && self.started.is_empty()
     }
 
-    /// Whether something waits that can go over this connection; `main` is the one on which messages begin.
+    /// Whether a message waits, or what is left of one.
+    pub(crate) fn has_messages(&self) -> bool {
+        !(self.small.is_empty() && self.large.is_empty() && self.started.is_empty())
+    }
+
+    /// Whether something waits that can go over this connection; the `main` one is for all that is not meant for another.
     pub(crate) fn has_something(&self, on: ConnectionId, main: bool) -> bool {
-        let begins = !self.frames.is_empty() || !self.small.is_empty() || self.may_start();
-        main && begins || self.started.iter().any(|&(other, _)| other == on)
+        let fits = |item: &Item| item.fits(on, main);
+        (main && !self.frames.is_empty())
+            || self.small.iter().any(fits)
+            || self.started.iter().any(fits)
+            || (self.started.len() < INTERLEAVED && self.large.iter().any(fits))
+    }
+
+    /// Whether a message waits that is meant for this very connection.
+    pub(crate) fn is_meant_for(&self, on: ConnectionId) -> bool {
+        [&self.small, &self.large, &self.started].into_iter().flatten().any(|item| item.via == Some(on))
     }
 
     /// Adds a frame that carries no message.
@@ -88,33 +104,33 @@ impl Outbox {
         pieces || frames.saturating_add(self.next_small().unwrap_or(0)) > bytes
     }
 
-    pub(crate) fn push(&mut self, content: Content, total: usize) {
-        let item = Item { content, offset: 0, total };
+    /// Adds a message, meant for one connection or for the main one.
+    pub(crate) fn push(&mut self, content: Content, total: usize, via: Option<ConnectionId>) {
+        let item = Item { content, offset: 0, total, via };
         if total <= PIECE { self.small.push_back(item) } else { self.large.push_back(item) }
     }
 
-    /// The message whose turn it is: whole small ones and pieces of large ones alternate, record by record; within a record
-    /// that has begun with small ones, `continues` asks for more of those.
+    /// The message whose turn it is on this connection: whole small ones and pieces of large ones alternate, record by record;
+    /// within a record that has begun with small ones, `continues` asks for more of those.
     pub(crate) fn take(&mut self, on: ConnectionId, main: bool, continues: bool) -> Option<Item> {
-        if continues || !main {
-            return if continues { self.small.pop_front() } else { self.take_started(on) };
+        if continues {
+            return take_fitting(&mut self.small, on, main);
         }
-        let large_first = self.large_turn || self.small.is_empty();
-        let large = if large_first { self.take_large(on) } else { None };
-        large.or_else(|| self.small.pop_front())
+        if self.large_turn
+            && let Some(item) = self.take_large(on, main)
+        {
+            return Some(item);
+        }
+        take_fitting(&mut self.small, on, main).or_else(|| self.take_large(on, main))
     }
 
-    fn take_large(&mut self, on: ConnectionId) -> Option<Item> {
-        if self.may_start() { self.large.pop_front() } else { self.take_started(on) }
-    }
-
-    fn take_started(&mut self, on: ConnectionId) -> Option<Item> {
-        let index = self.started.iter().position(|&(other, _)| other == on)?;
-        self.started.remove(index).map(|(_, item)| item)
-    }
-
-    fn may_start(&self) -> bool {
-        !self.large.is_empty() && self.started.len() < INTERLEAVED
+    fn take_large(&mut self, on: ConnectionId, main: bool) -> Option<Item> {
+        if self.started.len() < INTERLEAVED
+            && let Some(item) = take_fitting(&mut self.large, on, main)
+        {
+            return Some(item);
+        }
+        take_fitting(&mut self.started, on, main)
     }
 
     /// How long the next small message is, if there is one.
@@ -128,20 +144,24 @@ impl Outbox {
     }
 
     /// Puts back what is left of a large message that has begun on this connection, behind the others that take turns with it.
-    pub(crate) fn put_back(&mut self, on: ConnectionId, item: Item) {
-        self.started.push_back((on, item));
+    pub(crate) fn put_back(&mut self, on: ConnectionId, mut item: Item) {
+        item.via = Some(on);
+        self.started.push_back(item);
     }
 
-    /// A connection has ended: replies that were under way on it begin again on another.
-    pub(crate) fn restart_replies(&mut self, ended: ConnectionId) {
-        let (begun, others) = core::mem::take(&mut self.started).into_iter().partition(|&(on, _)| on == ended);
+    /// A connection has ended: replies that were meant for it go over another, and those that were under way begin again.
+    pub(crate) fn release(&mut self, ended: ConnectionId) {
+        let (begun, others): (VecDeque<Item>, VecDeque<Item>) =
+            core::mem::take(&mut self.started).into_iter().partition(|item| item.via == Some(ended));
         self.started = others;
-        let begun: VecDeque<(ConnectionId, Item)> = begun;
-        for (_, mut item) in begun.into_iter().rev() {
+        for mut item in begun.into_iter().rev() {
             if matches!(item.content, Content::Reply { .. }) {
                 item.offset = 0;
                 self.large.push_front(item);
             }
+        }
+        for item in self.small.iter_mut().chain(&mut self.large) {
+            item.via.take_if(|via| *via == ended);
         }
     }
 
@@ -165,7 +185,7 @@ impl Outbox {
         for queue in [&mut self.small, &mut self.large] {
             queue.retain(|item| !item.is_query(query));
         }
-        self.started.retain(|(_, item)| !item.is_query(query));
+        self.started.retain(|item| !item.is_query(query));
     }
 
     /// Removes every reply, and says how many bytes they held and how many there were.
@@ -181,12 +201,22 @@ impl Outbox {
         };
         self.small.retain(&mut keep);
         self.large.retain(&mut keep);
-        self.started.retain(|(_, item)| keep(item));
+        self.started.retain(&mut keep);
         (bytes, count)
     }
 }
 
+/// Takes the first message that goes over this connection.
+fn take_fitting(queue: &mut VecDeque<Item>, on: ConnectionId, main: bool) -> Option<Item> {
+    let index = queue.iter().position(|item| item.fits(on, main))?;
+    queue.remove(index)
+}
+
 impl Item {
+    fn fits(&self, on: ConnectionId, main: bool) -> bool {
+        self.via.map_or(main, |via| via == on)
+    }
+
     fn is_query(&self, query: QueryId) -> bool {
         matches!(self.content, Content::Query(other) if other == query)
     }
@@ -199,7 +229,7 @@ mod tests {
     fn outbox(totals: &[usize]) -> Outbox {
         let mut outbox = Outbox::default();
         for (index, &total) in totals.iter().enumerate() {
-            outbox.push(Content::Query(QueryId(index as u64)), total);
+            outbox.push(Content::Query(QueryId(index as u64)), total, None);
         }
         outbox
     }
@@ -244,7 +274,7 @@ mod tests {
     fn a_message_that_has_begun_on_a_connection_stays_on_it() {
         let mut outbox = outbox(&[3 * PIECE, 3 * PIECE]);
         assert_eq!(next(&mut outbox, OTHER, true), Some(0));
-        assert_eq!(next(&mut outbox, MAIN, true), Some(1));
+        assert_eq!(next(&mut outbox, MAIN, true), Some(1), "the other one is the main connection now");
         assert_eq!(next(&mut outbox, MAIN, true), Some(1));
         assert_eq!(next(&mut outbox, OTHER, false), Some(0));
         assert_eq!(next(&mut outbox, MAIN, true), Some(1));
@@ -258,11 +288,12 @@ mod tests {
     fn a_reply_that_was_under_way_on_an_ended_connection_begins_again() {
         let mut outbox = Outbox::default();
         let reply = Content::Reply { number: 1, code: ReplyCode::Answer, echo: 0, message: alloc::vec![0; 2 * PIECE] };
-        outbox.push(reply, 2 * PIECE);
-        let mut item = outbox.take(OTHER, true, false).unwrap();
+        outbox.push(reply, 2 * PIECE, Some(OTHER));
+        assert!(outbox.take(MAIN, true, false).is_none(), "it is meant for the other connection");
+        let mut item = outbox.take(OTHER, false, false).unwrap();
         item.offset = PIECE;
         outbox.put_back(OTHER, item);
-        outbox.restart_replies(OTHER);
+        outbox.release(OTHER);
         assert_eq!(outbox.take(MAIN, true, false).unwrap().offset, 0);
     }
 

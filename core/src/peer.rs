@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) outstanding: usize,
     /// The question to the Lookup Service that is open.
     pub(crate) lookup: Option<LookupId>,
+    /// How often it has been met since a query was last handed over to it.
+    pub(crate) met: u32,
     /// Whether the Lookup Service was asked since the peer was last reached or given up.
     pub(crate) looked_up: bool,
     /// No handshake before this: it has said that it is too busy.
@@ -41,6 +43,8 @@ pub(crate) struct Peer {
     pub(crate) doubted: Option<Instant>,
     /// Incoming queries of its that wait for an answer.
     pub(crate) incoming: usize,
+    /// Bytes of replies to it that wait to be sealed.
+    pub(crate) reply_bytes: usize,
     /// Bytes of its incomplete messages.
     pub(crate) assembly_bytes: usize,
     /// Whether this node ever asked it something: such peers are forgotten last.
@@ -56,6 +60,8 @@ pub(crate) struct PendingHandshake {
     /// The Noise message: made once, repeated unchanged.
     pub(crate) noise: [u8; 150],
     pub(crate) cookie: [u8; 16],
+    /// How often the peer said that it was too busy for it.
+    pub(crate) busies: u32,
     /// How many cookies were given for it.
     pub(crate) cookies: u32,
     /// The sessions that it asks about; all of them are older than it.

@@ -154,6 +154,8 @@ pub enum Refusal {
     TooManyQueryBytes,
     /// The node knows as many peers as [`Limits::peers`](crate::Limits::peers) allows and needs every one of them.
     TooManyPeers,
+    /// There are as many sessions as [`Limits::sessions`](crate::Limits::sessions) allows and all are in use.
+    TooManySessions,
     /// As many connections are open as [`Limits::connections`](crate::Limits::connections) allows and all are busy.
     TooManyConnections,
     /// As many questions to the Discovery Service are open as the limits allow.
@@ -183,6 +185,7 @@ impl fmt::Display for Refusal {
             Self::TooManyQueries => "too many queries are outstanding",
             Self::TooManyQueryBytes => "the outstanding queries' bodies take too much memory",
             Self::TooManyPeers => "too many peers are in use",
+            Self::TooManySessions => "too many sessions are in use",
             Self::TooManyConnections => "too many connections are open and all of them are busy",
             Self::TooManyDiscoveries => "too many questions to the Discovery Service are open",
             Self::TooManyTypes => "too many types are served",

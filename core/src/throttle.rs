@@ -91,6 +91,98 @@ impl Bucket {
     }
 }
 
+/// How long a round of a shared bucket lasts at least.
+const ROUND: Duration = Duration::from_millis(20);
+
+/// The least that a round gives each of those who share, in bytes.
+const LEAST_SHARE: usize = 64;
+
+/// A bucket that several connections share fairly. Time is cut into rounds: in each one every connection may take an equal part of
+/// what there is at its beginning, and what some leave is shared in the next.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedBucket {
+    bucket: Bucket,
+    round: u64,
+    share: usize,
+    /// How many have taken something in this round.
+    takers: usize,
+}
+
+/// What one connection has taken in which round.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
+    round: u64,
+    bytes: usize,
+}
+
+impl SharedBucket {
+    pub(crate) fn new(rate: Option<Rate>, now: Instant) -> Self {
+        let bucket = Bucket::new(rate, now);
+        Self { share: bucket.allowance(), bucket, round: 1, takers: 0 }
+    }
+
+    pub(crate) fn set_rate(&mut self, rate: Option<Rate>, now: Instant) {
+        self.bucket.set_rate(rate, now);
+        self.begin_round(1);
+    }
+
+    pub(crate) fn refill(&mut self, now: Instant) {
+        self.bucket.refill(now);
+    }
+
+    /// Shares what there is among so many, or among as many as took something in the last round if those were more.
+    pub(crate) fn begin_round(&mut self, sharers: usize) {
+        let sharers = sharers.max(self.takers).max(1);
+        self.round = self.round.wrapping_add(1);
+        self.takers = 0;
+        self.share = (self.bucket.allowance() / sharers).max(LEAST_SHARE);
+    }
+
+    /// How many bytes a connection may pass now.
+    pub(crate) fn allowance(&self, taken: &Taken) -> usize {
+        if self.bucket.rate.is_none() {
+            return usize::MAX;
+        }
+        let already = if taken.round == self.round { taken.bytes } else { 0 };
+        self.bucket.allowance().min(self.share.saturating_sub(already))
+    }
+
+    pub(crate) fn take(&mut self, taken: &mut Taken, bytes: usize) {
+        if taken.round != self.round {
+            *taken = Taken { round: self.round, bytes: 0 };
+            self.takers += 1;
+        }
+        taken.bytes = taken.bytes.saturating_add(bytes);
+        self.bucket.take(bytes);
+    }
+
+    pub(crate) fn is_dry(&self) -> bool {
+        self.bucket.is_dry()
+    }
+
+    pub(crate) fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// When the next round begins, if anybody waits for it.
+    pub(crate) fn next_round(&self, now: Instant) -> Option<NextRound> {
+        match self.bucket.resumes() {
+            Some(at) => Some(NextRound::Saved(at)),
+            None if self.bucket.rate.is_some() && self.takers > 0 => Some(NextRound::Over(now + ROUND)),
+            None => None,
+        }
+    }
+}
+
+/// What the next round waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NextRound {
+    /// Enough has been saved up by then, unless more is taken meanwhile.
+    Saved(Instant),
+    /// The present round is over by then.
+    Over(Instant),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +230,27 @@ mod tests {
         assert_eq!(bucket.allowance(), 0);
         bucket.refill(Instant::from_micros(u64::MAX));
         assert_eq!(bucket.allowance(), 1024);
+    }
+
+    #[test]
+    fn whoever_comes_first_leaves_the_others_their_part() {
+        let mut shared = SharedBucket::new(Rate::bytes_per_second(8000), at_ms(0));
+        let mut taken = [Taken::default(); 4];
+        shared.begin_round(4);
+        let first = shared.allowance(&taken[0]);
+        shared.take(&mut taken[0], first);
+        assert_eq!((first, shared.allowance(&taken[0])), (500, 0));
+        assert_eq!(shared.allowance(&taken[3]), 500);
+        assert!(shared.next_round(at_ms(0)).is_some(), "the first one waits for the next round");
+        shared.begin_round(1);
+        assert_eq!(shared.allowance(&taken[0]), 1500, "what the others left is shared in the next round");
+    }
+
+    #[test]
+    fn without_a_rate_there_are_no_rounds() {
+        let mut shared = SharedBucket::new(None, at_ms(0));
+        let mut taken = Taken::default();
+        shared.take(&mut taken, 1_000_000);
+        assert_eq!((shared.allowance(&taken), shared.next_round(at_ms(0))), (usize::MAX, None));
     }
 }

@@ -30,8 +30,10 @@ pub(crate) enum Timer {
     Linger(ConnectionId),
     /// A connection has bytes again that its own throttle allows.
     ThrottleConnection(ConnectionId),
-    /// The node has bytes again that the global throttle allows.
-    Throttle,
+    /// What the node may write is shared out anew.
+    ThrottleUp,
+    /// What the node may read is shared out anew.
+    ThrottleDown,
     /// A handshake was answered and not confirmed.
     Tentative(SessionId),
     /// A session is to be replaced.

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::Node;
 use crate::conversation::{Arrival, Asking, Incoming, Origin, QueryState};
-use crate::id::{ConnectionId, IncomingId, MessageId, QueryId};
+use crate::id::{ConnectionId, IncomingId, MessageId, NodeId, QueryId};
 use crate::note::Cause;
 use crate::outbox::Content;
 use crate::query::{
@@ -92,6 +92,8 @@ impl Node {
             self.fail(query, Reason::Cancelled);
         } else if !served {
             self.fail_as(query, Reason::RefusedByPeer(PeerRefusal::UnknownType), Executed::No);
+        } else if self.incoming.len() >= self.limits.incoming {
+            self.fail_as(query, Reason::RefusedByPeer(PeerRefusal::Busy), Executed::No);
         } else {
             let incoming = IncomingId(self.fresh_id());
             if let Some(outstanding) = self.queries.get_mut(&query) {
@@ -115,6 +117,8 @@ impl Node {
         let (Arrival { on, session, .. }, Asking { number, until, .. }) = (arrival, asking);
         let Some(state) = self.sessions.get_mut(&session) else { return false };
         let peer = state.peer;
+        let others = state.assemblies.keys().filter(|&&(carries, other)| carries == Carries::Query && other != number);
+        let beginning = others.count();
         let code = match state.numbers.state(number) {
             Number::Free => None,
             Number::Taken => {
@@ -135,7 +139,7 @@ impl Node {
                 return false;
             }
         };
-        let waiting = self.peers.get(&peer).map_or(0, |peer| peer.incoming);
+        let waiting = self.peers.get(&peer).map_or(0, |peer| peer.incoming) + beginning;
         let code = if code.is_some() {
             code
         } else if self.stopping.is_some() {
@@ -295,25 +299,49 @@ impl Node {
 
     fn send_reply(&mut self, incoming: &Incoming, code: ReplyCode, body: &[u8]) {
         let Origin::Remote { session, number, connection, echo } = incoming.origin else { return };
-        let Some(state) = self.sessions.get_mut(&session) else { return };
-        let peer = state.peer;
+        let peer = incoming.from;
         if self.peers.get(&peer).is_none_or(|peer| peer.connections.is_empty()) {
             self.note(Cause::ReplyUndeliverable, Some(peer), None);
             self.after_answer(incoming, session, connection);
             return;
         }
+        let (code, body) =
+            if self.has_room_for_reply(peer, body.len()) { (code, body) } else { (ReplyCode::ReplyTooLong, &[][..]) };
         let nonce = self.random.nonce();
         let message =
             message::encode(Kind::Reply, incoming.from, nonce, Some(incoming.reference), &incoming.type_name, body);
         let total = message.len();
-        self.reply_bytes += total;
-        state.outbox.push(Content::Reply { number, code, echo, message }, total);
-        self.reading_stopped |= self.is_full();
+        let via = self.connections.contains_key(&connection).then_some(connection);
+        self.charge_reply(peer, total);
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        state.outbox.push(Content::Reply { number, code, echo, message }, total, via);
         self.after_answer(incoming, session, connection);
+    }
+
+    /// A peer that asks for much and reads nothing must not take the memory that others need.
+    fn has_room_for_reply(&self, peer: NodeId, bytes: usize) -> bool {
+        let of_peer = self.peers.get(&peer).map_or(0, |peer| peer.reply_bytes);
+        of_peer.saturating_add(bytes) <= self.limits.reply_bytes_per_peer
+            && self.reply_bytes.saturating_add(bytes) <= self.limits.reply_bytes
+    }
+
+    fn charge_reply(&mut self, peer: NodeId, bytes: usize) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.reply_bytes += bytes;
+            self.reply_bytes += bytes;
+        }
+    }
+
+    pub(super) fn uncharge_reply(&mut self, peer: NodeId, bytes: usize) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.reply_bytes -= bytes;
+            self.reply_bytes -= bytes;
+        }
     }
 
     fn after_answer(&mut self, incoming: &Incoming, session: SessionId, connection: ConnectionId) {
         self.pump(incoming.from);
+        self.fill(connection);
         self.close_if_drained(session);
         self.finish_leave(connection);
     }

@@ -11,8 +11,9 @@ use crate::query::{
     DEFAULT_HARD_TIMEOUT, Delivery, Executed, Failure, Hint, MAX_BODY, MAX_HARD_TIMEOUT, PeerRefusal, Query, Reason,
     Refusal, Reply, Stage, TypeName, Verdict, Via,
 };
+use crate::session::state::Carries;
 use crate::timer::Timer;
-use crate::wire::code::{GoneReason, RefuseCode, ReplyCode};
+use crate::wire::code::{RefuseCode, ReplyCode};
 use crate::wire::frame::Frame;
 use crate::wire::message::{self, Kind, Message};
 use crate::wire::packet::SessionId;
@@ -64,6 +65,7 @@ impl Node {
             return Err(Refusal::Ended);
         }
         self.fail(query, Reason::Cancelled);
+        self.check_stopped();
         Ok(())
     }
 
@@ -155,12 +157,12 @@ impl Node {
         let outstanding = self.queries.get(&query)?;
         let waiting = || {
             let Some(peer) = self.peers.get(&outstanding.to) else { return Stage::Dial };
-            if peer.handshake.is_some() {
+            if peer.handshake.as_ref().is_some_and(|handshake| handshake.sent_on.is_some()) {
                 Stage::Handshake
-            } else if peer.lookup.is_some() {
-                Stage::Lookup
-            } else if peer.dial.is_none() && self.path(outstanding.to).is_some() {
+            } else if self.path(outstanding.to).is_some() {
                 Stage::Queue
+            } else if peer.lookup.is_some() && peer.dial.is_none() {
+                Stage::Lookup
             } else {
                 Stage::Dial
             }
@@ -189,10 +191,14 @@ impl Node {
                 self.settle(session, number);
                 self.drop_unsent(session, query, number, connection.is_some());
             }
-            QueryState::Sent { session, number, .. } | QueryState::Taken { session, number, .. } => {
+            QueryState::Sealed { session, number, .. }
+            | QueryState::Sent { session, number, .. }
+            | QueryState::Taken { session, number, .. } => {
                 if self.settle(session, number) && may_still_run {
                     self.tell_done(session, number);
                 }
+                // Of an answer that is no longer awaited nothing is kept.
+                self.drop_assembly(session, Carries::Reply, number);
             }
         }
         if !outstanding.notice {
@@ -259,11 +265,18 @@ impl Node {
     /// Everything of the query has left this machine.
     pub(super) fn handed_over(&mut self, query: QueryId, session: SessionId, number: u64) {
         let Some(outstanding) = self.queries.get_mut(&query) else { return };
-        if let QueryState::Sending { session: in_session, number: under, connection: Some(connection) } =
-            outstanding.state
+        if let QueryState::Sealed { session: in_session, number: under, connection } = outstanding.state
             && (in_session, under) == (session, number)
         {
             outstanding.state = QueryState::Sent { session, number, connection };
+            // The peer has been reached: whatever was tried in vain before may be tried again when this way ends.
+            if let Some(peer) = self.peers.get_mut(&outstanding.to)
+                && peer.met > 0
+            {
+                peer.met = 0;
+                peer.strategies.start_over();
+                peer.looked_up = false;
+            }
         }
     }
 
@@ -279,9 +292,7 @@ impl Node {
         if let Some(query) = self.numbered(session, number)
             && let Some(outstanding) = self.queries.get_mut(&query)
         {
-            if let QueryState::Sending { connection: Some(connection), .. } | QueryState::Sent { connection, .. } =
-                outstanding.state
-            {
+            if let QueryState::Sealed { connection, .. } | QueryState::Sent { connection, .. } = outstanding.state {
                 outstanding.state = QueryState::Taken { session, number, connection };
             }
             if outstanding.notice {
@@ -331,9 +342,8 @@ impl Node {
     }
 
     /// The peer can no longer say what became of the query.
-    pub(super) fn gone(&mut self, session: SessionId, number: u64, reason: GoneReason) {
+    pub(super) fn gone(&mut self, session: SessionId, number: u64) {
         if let Some(query) = self.numbered(session, number) {
-            let _ = reason;
             self.fail_as(query, Reason::LostByPeer, Executed::Maybe);
         }
     }

@@ -8,9 +8,8 @@ use core::time::Duration;
 
 use super::Node;
 use crate::action::{Action, TransportAction};
-use crate::connection::{Connection, FILL_TARGET, Leave, Phase};
+use crate::connection::{Connection, FILL_TARGET, Leave, Phase, Probe};
 use crate::conversation::QueryState;
-use crate::event::Ending;
 use crate::id::{ConnectionId, NodeId, QueryId};
 use crate::note::Cause;
 use crate::query::{Executed, Hint, Reason, Refusal};
@@ -19,7 +18,14 @@ use crate::time::Instant;
 use crate::timer::Timer;
 use crate::wire::code::LeaveStep;
 use crate::wire::frame::Frame;
+use crate::wire::handshake::Asked;
 use crate::wire::packet::SessionId;
+
+/// How often a peer is met again before a query is handed over to it.
+const MEETINGS: u32 = 8;
+
+/// Connections of one peer: two that have opened one to each other, and what has not been found dead yet. The oldest gives way.
+const CONNECTIONS_PER_PEER: usize = 4;
 
 /// How often surplus connections are looked for, while there are any.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
@@ -58,6 +64,8 @@ impl Node {
             connection.phase = Phase::Dialling;
             connection.expected = Some(peer);
         }
+        // What this node opens itself must not keep others out.
+        self.unauthenticated.remove(&id);
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.dial = Some(id);
         }
@@ -126,11 +134,18 @@ impl Node {
         self.touch_peer(peer, false);
         let Some(state) = self.peers.get_mut(&peer) else { return true };
         state.connections.push(id);
-        state.strategies.start_over();
-        state.looked_up = false;
         if dialled {
             state.strategies.succeeded(remote);
         }
+        // It can be reached, so everything may be tried again when this connection ends. But a peer that hangs up on
+        // whoever it has met is not redialled without end.
+        if state.met < MEETINGS {
+            state.met += 1;
+            state.strategies.start_over();
+            state.looked_up = false;
+        }
+        let surplus = state.connections.len() > CONNECTIONS_PER_PEER;
+        let oldest_surplus = state.connections.first().copied().filter(|_| surplus);
         let dial = state.dial;
         if dial == Some(id) {
             state.dial = None;
@@ -139,6 +154,9 @@ impl Node {
         {
             // The peer was quicker; nothing has been sent on the other one.
             self.abandon_dial(peer, other);
+        }
+        if let Some(oldest) = oldest_surplus {
+            self.close(oldest);
         }
         self.settle_on_one(peer);
         true
@@ -201,7 +219,7 @@ impl Node {
         }
     }
 
-    pub(super) fn peer_leaves(&mut self, id: ConnectionId, _in_session: SessionId, proposal: bool) {
+    pub(super) fn peer_leaves(&mut self, id: ConnectionId, proposal: bool) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let Some(peer) = connection.peer else { return };
         connection.leave.received = true;
@@ -215,21 +233,34 @@ impl Node {
         self.finish_leave(id);
     }
 
+    /// Whether anything is under way on a connection: such a one is never closed for being idle.
+    fn is_busy(&self, connection: &Connection) -> bool {
+        let sessions = connection.peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.sessions.as_slice());
+        let mut sessions = sessions.unwrap_or_default().iter().filter_map(|sid| self.sessions.get(sid));
+        let assembles =
+            connection.peer.and_then(|peer| self.peers.get(&peer)).is_some_and(|peer| peer.assembly_bytes > 0);
+        connection.is_busy() || assembles || sessions.any(|session| session.outbox.is_meant_for(connection.id))
+    }
+
     /// Closes a connection that both ends have left, once nothing is under way on it any more.
     pub(super) fn finish_leave(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(&id) else { return };
         let Leave { sent, received, ours } = connection.leave;
-        if sent && received && ours && connection.phase == Phase::Open && !connection.is_busy() {
+        if sent && received && ours && connection.phase == Phase::Open && !self.is_busy(connection) {
             self.close(id);
         }
     }
 
     pub(super) fn linger_timeout(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(&id) else { return };
-        let busy = connection.phase == Phase::Open && (!connection.carried.is_empty() || !connection.owed.is_empty());
-        if busy {
+        let awaits = !connection.carried.is_empty() || !connection.owed.is_empty();
+        let assembles =
+            connection.peer.and_then(|peer| self.peers.get(&peer)).is_some_and(|peer| peer.assembly_bytes > 0);
+        if connection.phase == Phase::Open && (awaits || assembles) {
             let patience = self.settings.linger;
             self.arm_in(Timer::Linger(id), patience);
+            // Whoever hoped for its place looks for another.
+            self.reach_waiters();
         } else {
             self.close(id);
         }
@@ -270,7 +301,7 @@ impl Node {
     }
 
     /// The world says that a connection has ended.
-    pub(super) fn connection_ended(&mut self, id: ConnectionId, _how: Ending) {
+    pub(super) fn connection_ended(&mut self, id: ConnectionId) {
         self.connection_over(id);
     }
 
@@ -305,11 +336,18 @@ impl Node {
         }
         for sid in sessions {
             if let Some(session) = self.sessions.get_mut(&sid) {
-                session.outbox.restart_replies(id);
+                session.outbox.release(id);
             }
         }
+        self.ask_again(peer, id);
         self.reach(peer);
         self.pump(peer);
+        self.abandon_reach_if_idle(peer);
+        self.reach_waiters();
+    }
+
+    /// Peers that wait for a connection to become free may have one now.
+    fn reach_waiters(&mut self) {
         for waiter in core::mem::take(&mut self.slot_waiters) {
             self.reach(waiter);
         }
@@ -321,7 +359,7 @@ impl Node {
             Some(QueryState::Sent { .. } | QueryState::Taken { .. }) => {
                 self.fail_as(query, Reason::ConnectionLost, Executed::Maybe);
             }
-            Some(QueryState::Sending { session, number, .. }) => {
+            Some(QueryState::Sending { session, number, .. } | QueryState::Sealed { session, number, .. }) => {
                 // A byte of it is missing, so it cannot have been opened. Its number is burnt: the peer is told to expect nothing
                 // under it, and the query goes again under another.
                 if let Some(state) = self.sessions.get_mut(&session) {
@@ -343,7 +381,7 @@ impl Node {
             self.hold_unsent(sid);
             if let Some(session) = self.sessions.get_mut(&sid) {
                 let (bytes, count) = session.outbox.drop_replies();
-                self.reply_bytes -= bytes;
+                self.uncharge_reply(peer, bytes);
                 for _ in 0..count {
                     self.note(Cause::ReplyUndeliverable, Some(peer), None);
                 }
@@ -370,31 +408,49 @@ impl Node {
         Some(connection)
     }
 
-    /// A silent connection is asked whether anybody is there; who does not answer is taken for dead.
+    /// A silent connection is asked whether anybody is there; who does not answer is taken for dead. Bytes that come in are a sign of
+    /// life, and so are bytes that are taken ahead of the question: on a slow link it may wait for long.
     pub(super) fn probe(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let Some(peer) = connection.peer else { return };
-        if let Some(sent) = connection.probe_sent {
-            if connection.last_heard < sent {
+        let asked = match connection.probe {
+            Probe::None => None,
+            Probe::Waiting { since } => Some((since, since.max(connection.last_written))),
+            Probe::Asked { since } => Some((since, since)),
+        };
+        let heard = connection.last_heard;
+        if let Some((_, sign_of_life)) = asked.filter(|&(since, _)| heard < since) {
+            let due = sign_of_life + self.settings.probe_answer;
+            if due > self.now {
+                self.timers.arm(self.now, Timer::Probe(id), due);
+            } else if self.wants_read(id) == 0 {
+                // The answer may be there; it is this node that does not read.
+                let patience = self.settings.probe_answer;
+                self.arm_in(Timer::Probe(id), patience);
+            } else {
                 self.note(Cause::PeerSilent, Some(peer), Some(id));
                 self.close(id);
-                return;
             }
-            connection.probe_sent = None;
+            return;
         }
+        connection.probe = Probe::None;
         let waits = !connection.carried.is_empty();
         let patience = if waits { self.settings.probe_waiting } else { self.settings.probe_idle };
-        let due = connection.last_heard + patience;
+        let due = heard + patience;
         if due > self.now {
             self.timers.arm(self.now, Timer::Probe(id), due);
             return;
         }
-        connection.probe_sent = Some(self.now);
+        connection.probe = Probe::Waiting { since: self.now };
         let answer_within = self.settings.probe_answer;
         self.arm_in(Timer::Probe(id), answer_within);
         let token = self.random.token();
         if let Some(session) = self.sealing_session(peer) {
-            self.send_urgent(id, session, &Frame::Ping { token, asked: crate::wire::handshake::Asked::None });
+            let mut frames = Vec::new();
+            Frame::Ping { token, asked: Asked::None }.put(&mut frames);
+            self.send_urgent_bytes(id, session, frames, true);
+        } else {
+            self.shake_hands(peer, id);
         }
     }
 
@@ -404,7 +460,7 @@ impl Node {
         if due > self.now {
             self.timers.arm(self.now, Timer::Idle(id), due);
         } else {
-            if !connection.is_busy() {
+            if !self.is_busy(connection) {
                 self.propose_leave(id);
             }
             let again = self.settings.idle;
@@ -426,7 +482,8 @@ impl Node {
 
     /// One more connection is wanted than there may be. Says whether one that is not needed will make room.
     pub(super) fn make_one_leave(&mut self) -> bool {
-        let leaving = self.connections.values().any(|connection| connection.leave.sent && connection.leave.ours);
+        let leaves = |connection: &Connection| connection.leave.ours && !self.is_busy(connection);
+        let leaving = self.connections.values().any(leaves);
         let least_useful = self.idle_connections().first().copied();
         if let (false, Some(id)) = (leaving, least_useful) {
             self.propose_leave(id);
@@ -440,7 +497,7 @@ impl Node {
         let mut idle: Vec<&Connection> = self
             .connections
             .values()
-            .filter(|connection| connection.takes_queries() && !connection.is_busy())
+            .filter(|connection| connection.takes_queries() && !self.is_busy(connection))
             .collect();
         idle.sort_by_key(|connection| {
             let usefulness = match connection.hint {

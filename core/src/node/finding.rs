@@ -42,9 +42,12 @@ impl Node {
     /// # Errors
     ///
     /// [`Refusal::NotNewer`] if a record at least as new is known, [`Refusal::NotGenuine`] if it is this node's own,
-    /// [`Refusal::TooManyPeers`] if there is no place for it.
+    /// [`Refusal::TooManyPeers`] if there is no place for it, [`Refusal::ShuttingDown`].
     pub fn learn(&mut self, now: Instant, record: SignedRecord) -> Result<(), Refusal> {
         self.advance(now);
+        if self.stopping.is_some() {
+            return Err(Refusal::ShuttingDown);
+        }
         let peer = record.node_id();
         if peer == self.id {
             return Err(Refusal::NotGenuine);
@@ -96,7 +99,9 @@ impl Node {
             state.lookup = None;
         }
         self.reach(peer);
-        if let Some(next) = self.lookup_waiters.pop_first() {
+        while self.lookups.len() < self.limits.lookups
+            && let Some(next) = self.lookup_waiters.pop_first()
+        {
             self.reach(next);
         }
     }

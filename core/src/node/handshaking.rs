@@ -10,7 +10,7 @@ use crate::id::{ConnectionId, NodeId};
 use crate::identity::PublicKey;
 use crate::note::Cause;
 use crate::peer::PendingHandshake;
-use crate::query::Reason;
+use crate::query::{Reason, Refusal};
 use crate::session::state::{Agreement, Session, SessionPhase};
 use crate::session::{Initiator, Responder};
 use crate::time::Instant;
@@ -30,6 +30,9 @@ const COOKIE_SECRET_LIFE: Duration = Duration::from_secs(60);
 
 /// How many cookies one handshake accepts.
 const MOST_COOKIES: u32 = 4;
+
+/// How often a handshake is put off.
+const MOST_BUSIES: u32 = 5;
 
 /// Code and seconds of the answer that says that this node is too busy for a handshake.
 const BUSY_CODE: u8 = 1;
@@ -107,6 +110,7 @@ impl Node {
             noise,
             cookie: [0; 16],
             cookies: 0,
+            busies: 0,
             asked,
             generation: peer.generation,
             first_sent: self.now,
@@ -119,8 +123,12 @@ impl Node {
     pub(super) fn handshake_again(&mut self, peer: NodeId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let was_busy = state.busy_until.take().is_some();
-        let Some(handshake) = &mut state.handshake else { return };
-        let sent_on = handshake.sent_on.take();
+        if state.held.is_empty() && state.connections.is_empty() {
+            // Nobody waits for it.
+            state.handshake = None;
+            return;
+        }
+        let sent_on = state.handshake.as_mut().and_then(|handshake| handshake.sent_on.take());
         match sent_on {
             Some(on) if was_busy && self.connections.contains_key(&on) => self.shake_hands(peer, on),
             Some(on) if !was_busy && self.connections.contains_key(&on) => {
@@ -162,12 +170,12 @@ impl Node {
             self.note(Cause::ConnectedToAnother, Some(peer), Some(on));
             return self.close(on);
         }
-        let held = self.held_of(peer, &payload.asked);
         if !self.make_peer(peer) || !self.has_room_for_session() {
             self.note(Cause::HandshakeRefused, Some(peer), Some(on));
             return self.write_raw(on, |out| put_busy(out, isid, BUSY_CODE, BUSY_SECS));
         }
         self.forget_surplus_tentative(peer, on);
+        let held = self.held_of(peer, &payload.asked);
         let known = self.peers.get(&peer).map_or(0, |peer| peer.generation);
         let generation = payload.generation.max(known).saturating_add(1);
         let sid = self.random.session_id();
@@ -246,7 +254,9 @@ impl Node {
             return self.close(on);
         };
         let Ok(payload) = WelcomePayload::parse(&payload) else { return self.violated(on) };
-        let Some(handshake) = self.peers.get_mut(&peer).and_then(|peer| peer.handshake.take()) else { return };
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        state.busy_until = None;
+        let Some(handshake) = state.handshake.take() else { return };
         self.timers.disarm(Timer::HandshakeAgain(peer));
         self.timers.disarm(Timer::Prove(peer));
         if !self.authenticated(on, peer) {
@@ -258,11 +268,13 @@ impl Node {
                 self.lose_session(sid);
             } else if let Some(session) = self.sessions.get_mut(&sid) {
                 session.heard_on = Some(on);
-                // A session that was only doubted is kept; one that is due to be replaced is not.
-                kept |= !self.is_old(sid);
+                // The best session was only doubted and is kept, unless it is due to be replaced.
+                kept |= !self.is_old(sid) && self.best_session(peer) == Some(sid);
             }
         }
-        if !kept && self.make_room_for_session() {
+        if !kept && !self.make_room_for_session() {
+            self.fail_held(peer, Reason::RefusedHere(Refusal::TooManySessions));
+        } else if !kept {
             let agreement = Agreement {
                 id: handshake.id,
                 peer_id: payload.rsid,
@@ -300,7 +312,15 @@ impl Node {
         let Some(peer) = self.peer_on(on) else { return };
         let wait = Duration::from_secs(u64::from(wait_secs.clamp(1, 60)));
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        if state.handshake.as_ref().is_some_and(|handshake| handshake.id == isid) {
+        let Some(handshake) = state.handshake.as_mut().filter(|handshake| handshake.id == isid) else { return };
+        if state.busy_until.is_some() {
+            return;
+        }
+        handshake.busies += 1;
+        if handshake.busies > MOST_BUSIES {
+            // There may be another way to the peer, or to somebody who only pretends to be it.
+            self.close(on);
+        } else {
             state.busy_until = Some(self.now + wait);
             let jitter = Duration::from_millis(self.random.below(1000));
             self.arm_in(Timer::HandshakeAgain(peer), wait + jitter);

@@ -35,7 +35,7 @@ use crate::query::{Delivery, Refusal, TypeName, Verdict};
 use crate::random::Random;
 use crate::session::CookieJar;
 use crate::session::state::Session;
-use crate::throttle::Bucket;
+use crate::throttle::SharedBucket;
 use crate::time::{Instant, UnixTime};
 use crate::timer::{Timer, TimerSet};
 use crate::wire::packet::SessionId;
@@ -71,7 +71,7 @@ pub struct Node {
     timers: TimerSet,
     actions: VecDeque<Action>,
     undelivered_bytes: usize,
-    /// Whether a full queue of deliveries or replies has made connections stop reading.
+    /// Whether a full queue of deliveries has made connections stop reading.
     reading_stopped: bool,
     notes: Notes,
     next_id: u64,
@@ -103,8 +103,8 @@ pub struct Node {
     /// Peers that wait for a connection to become free.
     slot_waiters: BTreeSet<NodeId>,
     throttle: Throttle,
-    up: Bucket,
-    down: Bucket,
+    up: SharedBucket,
+    down: SharedBucket,
 
     lookups: BTreeMap<LookupId, NodeId>,
     lookup_waiters: BTreeSet<NodeId>,
@@ -167,8 +167,8 @@ impl Node {
             unauthenticated: BTreeSet::new(),
             writers: BTreeSet::new(),
             slot_waiters: BTreeSet::new(),
-            up: Bucket::new(config.throttle.up, now),
-            down: Bucket::new(config.throttle.down, now),
+            up: SharedBucket::new(config.throttle.up, now),
+            down: SharedBucket::new(config.throttle.down, now),
             throttle: config.throttle,
             lookups: BTreeMap::new(),
             lookup_waiters: BTreeSet::new(),
@@ -198,7 +198,7 @@ impl Node {
             Event::Connected(connection) => self.connected(connection),
             Event::Received(connection, bytes) => self.received(connection, bytes),
             Event::Written(connection, count) => self.written(connection, count),
-            Event::Closed(connection, ending) => self.connection_ended(connection, ending),
+            Event::Closed(connection, _) => self.connection_ended(connection),
             Event::Found(lookup, record) => self.found(lookup, record),
             Event::LookupDone(lookup) => self.lookup_done(lookup),
             Event::Discovered(discovery, relays) => self.discovered(discovery, relays),
@@ -243,8 +243,8 @@ impl Node {
             return &[];
         }
         let bytes = connection.outbound.unwritten();
-        let fair = fair_share(self.up.allowance(), self.writers.len());
-        &bytes[..bytes.len().min(fair).min(connection.up.allowance())]
+        let allowed = self.up.allowance(&connection.taken_up).min(connection.up.allowance());
+        &bytes[..bytes.len().min(allowed)]
     }
 
     /// A level: how many bytes may be read from a connection now. Zero means not to read: because of throttling, or because the node
@@ -255,7 +255,7 @@ impl Node {
         if connection.phase != Phase::Open || blocked || self.is_full() || self.is_congested(connection) {
             return 0;
         }
-        let allowance = self.down.allowance().min(connection.down.allowance());
+        let allowance = self.down.allowance(&connection.taken_down).min(connection.down.allowance());
         if self.down.is_dry() || connection.down.is_dry() { 0 } else { allowance.min(READ_AT_MOST) }
     }
 
@@ -336,7 +336,8 @@ impl Node {
             Timer::Idle(connection) => self.idle(connection),
             Timer::Linger(connection) => self.linger_timeout(connection),
             Timer::ThrottleConnection(connection) => self.throttle_connection_timeout(connection),
-            Timer::Throttle => self.throttle_timeout(),
+            Timer::ThrottleUp => self.share_up(),
+            Timer::ThrottleDown => self.share_down(),
             Timer::Tentative(session) => self.tentative_timeout(session),
             Timer::Renew(session) => self.renew_timeout(session),
             Timer::Acknowledge(session) => self.acknowledge(session),
@@ -389,9 +390,9 @@ impl Node {
         }
     }
 
-    /// Whether the node holds as much as it may of what others have sent it.
+    /// Whether as much waits to be delivered as may.
     fn is_full(&self) -> bool {
-        self.undelivered_bytes > self.limits.undelivered_bytes || self.reply_bytes > self.limits.reply_bytes
+        self.undelivered_bytes > self.limits.undelivered_bytes
     }
 
     fn resume_reading(&mut self) {
@@ -411,11 +412,6 @@ impl fmt::Debug for Node {
 /// The most that one read is asked to bring.
 const READ_AT_MOST: usize = 64 * 1024;
 
-/// What each of several writers may take of what is left, so that none starves.
-fn fair_share(allowance: usize, writers: usize) -> usize {
-    (allowance / writers.max(1)).max(allowance.min(512))
-}
-
 /// What a delivery is charged with while it waits to be polled.
 fn delivered_bytes(delivery: &Delivery) -> usize {
     let body = match delivery {
@@ -434,7 +430,7 @@ fn delivered_bytes(delivery: &Delivery) -> usize {
 pub struct Usage {
     /// Connections, dialled and accepted.
     pub connections: usize,
-    /// Those whose peer has not authenticated.
+    /// Those accepted whose peer has not authenticated.
     pub unauthenticated_connections: usize,
     /// Peers that something is known of.
     pub peers: usize,

@@ -56,6 +56,7 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.strategies.start_over();
             peer.looked_up = false;
+            peer.met = 0;
             peer.handshake = None;
             peer.busy_until = None;
         }

@@ -3,12 +3,12 @@
 use alloc::vec::Vec;
 
 use super::Node;
-use crate::connection::Phase;
+use crate::connection::{Phase, Probe};
 use crate::conversation::{Arrival, Asking, QueryState};
 use crate::id::{ConnectionId, NodeId};
 use crate::note::Cause;
 use crate::query::{Executed, Reason, Refusal};
-use crate::session::state::{Assembling, Carries, Expected, SessionPhase};
+use crate::session::state::{Assembling, Carries, Expected, Session, SessionPhase};
 use crate::session::{Assembly, OpenError};
 use crate::timer::Timer;
 use crate::wire::code::{BreakCode, LeaveStep, PieceOf, RefuseCode, ReplyCode};
@@ -21,6 +21,9 @@ use crate::wire::stream::PacketStream;
 /// Who is told that a session is unknown, at most so often on one connection.
 const STALE_EVERY: core::time::Duration = core::time::Duration::from_secs(1);
 
+/// How much longer pieces may take while bytes still arrive.
+const SLOW_PIECE: u32 = 20;
+
 /// A node that only takes in for this long says something, so that the sender of a long message can tell that it is alive.
 const SAY_SOMETHING_AFTER: core::time::Duration = core::time::Duration::from_secs(2);
 
@@ -32,7 +35,8 @@ impl Node {
         };
         connection.down.refill(self.now);
         connection.down.take(bytes.len());
-        self.down.take(bytes.len());
+        self.down.take(&mut connection.taken_down, bytes.len());
+        connection.last_heard = self.now;
         connection.inbound.push(bytes);
         // The bytes are taken out while they are worked on, since any of them may end the connection.
         let inbound = core::mem::take(&mut connection.inbound);
@@ -133,7 +137,7 @@ impl Node {
         self.touch_session(sid);
         if let Some(connection) = self.connections.get_mut(&on) {
             connection.last_heard = self.now;
-            connection.probe_sent = None;
+            connection.probe = Probe::None;
         }
         if self.peers.get(&peer).is_some_and(|peer| !peer.held.is_empty()) {
             self.reach(peer);
@@ -153,7 +157,7 @@ impl Node {
             Frame::Piece { of, number, offset, part } => self.piece(arrival, of, number, offset, part),
             Frame::Ack { number, .. } => self.about_own(sid, number, |node| node.acknowledged(sid, number)),
             Frame::Refuse { number, code, .. } => self.about_own(sid, number, |node| node.refused(sid, number, code)),
-            Frame::Gone { number, reason } => self.about_own(sid, number, |node| node.gone(sid, number, reason)),
+            Frame::Gone { number, .. } => self.about_own(sid, number, |node| node.gone(sid, number)),
             Frame::Done { base, settled } => {
                 for bit in (0..64).filter(|bit| settled & (1 << bit) != 0) {
                     self.withdrawn(sid, base.saturating_add(bit));
@@ -165,8 +169,8 @@ impl Node {
                 self.send_urgent(on, sid, &Frame::Pong { token, held });
                 Ok(())
             }
-            Frame::Pong { token, held } => {
-                self.pong(sid, token, held);
+            Frame::Pong { token, .. } => {
+                self.pong(sid, token);
                 Ok(())
             }
             Frame::Break { code, base, taken } => {
@@ -174,7 +178,7 @@ impl Node {
                 Ok(())
             }
             Frame::Leave { step } => {
-                self.peer_leaves(on, sid, step == LeaveStep::Proposal);
+                self.peer_leaves(on, step == LeaveStep::Proposal);
                 Ok(())
             }
         }
@@ -242,15 +246,12 @@ impl Node {
             return self.add_piece(arrival, key, 0, part);
         }
         self.drop_assembly(arrival.session, key.0, key.1);
-        if !self.charge_assembly(peer, part.len()) {
+        let pieces = Assembly::new(total, part).map_err(|_| Malformed)?;
+        let assembling = Assembling { pieces, progress: self.now, expected };
+        if !self.charge_assembly(peer, assembling.charge()) {
             self.assembly_refused(arrival, key);
             return Ok(());
         }
-        let Ok(pieces) = Assembly::new(total, part) else {
-            self.uncharge_assembly(peer, part.len());
-            return Err(Malformed);
-        };
-        let assembling = Assembling { pieces, progress: self.now, expected };
         let stale_at = self.now + self.settings.assembly;
         let session = self.sessions.get_mut(&arrival.session).ok_or(Malformed)?;
         session.assemblies.insert(key, assembling);
@@ -287,14 +288,15 @@ impl Node {
             // What is left of a message that was refused, withdrawn or given up on the way.
             return Ok(());
         };
-        let before = assembling.pieces.held_bytes();
+        let before = assembling.charge();
         assembling.pieces.add(offset, part).map_err(|_| Malformed)?;
         assembling.progress = self.now;
-        let grown = assembling.pieces.held_bytes() - before;
+        let after = assembling.charge();
         let whole = assembling.pieces.is_whole();
-        if !self.charge_assembly(peer, grown) {
+        self.uncharge_assembly(peer, before);
+        if !self.charge_assembly(peer, after) {
             // The piece goes with the rest of its message, so it is charged like the rest first.
-            self.charge_anyway(peer, grown);
+            self.charge_anyway(peer, after);
             self.assembly_refused(arrival, key);
         } else if whole {
             self.whole(arrival, key);
@@ -306,7 +308,7 @@ impl Node {
         let Some(session) = self.sessions.get_mut(&arrival.session) else { return };
         let Some(assembling) = session.assemblies.remove(&key) else { return };
         let peer = session.peer;
-        self.uncharge_assembly(peer, assembling.pieces.held_bytes());
+        self.uncharge_assembly(peer, assembling.charge());
         let bytes = assembling.pieces.into_bytes();
         match assembling.expected {
             Expected::Query(asking) => self.asked(arrival, asking, bytes),
@@ -357,15 +359,17 @@ impl Node {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
         let peer = session.peer;
         if let Some(assembling) = session.assemblies.remove(&(carries, number)) {
-            self.uncharge_assembly(peer, assembling.pieces.held_bytes());
+            self.uncharge_assembly(peer, assembling.charge());
         }
     }
 
-    /// Drops what has stopped coming.
+    /// Drops what has stopped coming. On a slow link one piece may take long, so bytes of it that still arrive put that off; but
+    /// not for ever, since they may be anything.
     pub(super) fn assemblies_timeout(&mut self, sid: SessionId) {
-        let patience = self.settings.assembly;
         let Some(session) = self.sessions.get(&sid) else { return };
         let peer = session.peer;
+        let patience =
+            if self.is_receiving(peer) { self.settings.assembly * SLOW_PIECE } else { self.settings.assembly };
         let stopped: Vec<(Carries, u64)> = session
             .assemblies
             .iter()
@@ -381,12 +385,22 @@ impl Node {
                 self.refuse_number(sid, number, RefuseCode::NoMemory, on);
             }
         }
-        let next =
-            self.sessions.get(&sid).and_then(|session| session.assemblies.values().map(|other| other.progress).min());
-        if let Some(progress) = next {
-            self.timers.arm(self.now, Timer::Assemblies(sid), progress + patience);
+        let progress = |session: &Session| session.assemblies.values().map(|assembling| assembling.progress).min();
+        if let Some(longest_ago) = self.sessions.get(&sid).and_then(|session| progress(session)) {
+            let due = longest_ago + self.settings.assembly;
+            let at = if due > self.now { due } else { self.now + self.settings.assembly };
+            self.timers.arm(self.now, Timer::Assemblies(sid), at);
         }
         self.pump(peer);
+    }
+
+    /// Whether a packet of the peer's is on its way in.
+    fn is_receiving(&self, peer: NodeId) -> bool {
+        let connections = self.peers.get(&peer).map(|peer| peer.connections.as_slice()).unwrap_or_default();
+        let mut connections = connections.iter().filter_map(|id| self.connections.get(id));
+        connections.any(|connection| {
+            connection.inbound.is_partial() && connection.last_heard + self.settings.assembly > self.now
+        })
     }
 
     /// Which of the sessions that the peer asks about this node still holds.
@@ -410,7 +424,7 @@ impl Node {
             connection.last_sealed + SAY_SOMETHING_AFTER <= self.now && connection.outbound.is_empty()
         });
         if quiet {
-            self.send_urgent_bytes(on, sid, Vec::new());
+            self.send_urgent_bytes(on, sid, Vec::new(), false);
         }
     }
 
@@ -438,11 +452,13 @@ impl Node {
                 byte.is_some_and(|byte| byte & (1 << (above % 8)) != 0)
             }
         };
-        self.end_session(sid, Reason::LostByPeer, |state, number| match state {
-            QueryState::Taken { .. } => true,
-            QueryState::Held | QueryState::Sending { .. } | QueryState::Sent { .. } | QueryState::Local(_) => {
-                is_taken(number)
-            }
+        if code == BreakCode::Superseded && self.awaits_answers(sid, is_taken) {
+            // The peer has answered everything in it. The answers are on their way, perhaps over another connection.
+            self.reach(peer);
+            return;
+        }
+        self.end_session(sid, Reason::LostByPeer, |state, number| {
+            matches!(state, QueryState::Taken { .. }) || is_taken(number)
         });
         self.reach(peer);
     }

@@ -4,12 +4,13 @@
 use alloc::vec::Vec;
 
 use super::Node;
-use crate::connection::{Carried, FILL_TARGET, Phase, Urgent};
+use crate::connection::{Carried, FILL_TARGET, Phase, Probe, Urgent};
 use crate::conversation::QueryState;
 use crate::id::{ConnectionId, NodeId, QueryId};
 use crate::outbox::{Content, FRAME_CHUNK, Item, PIECE};
 use crate::query::{Hint, TypeName};
 use crate::session::state::{NUMBER_WINDOW, SessionPhase};
+use crate::throttle::NextRound;
 use crate::timer::Timer;
 use crate::wire::code::PieceOf;
 use crate::wire::frame::{Frame, REPLY_OVERHEAD};
@@ -67,7 +68,7 @@ impl Node {
             session.next_number += 1;
             session.unsettled.insert(number);
             session.outstanding.insert(number, query);
-            session.outbox.push(Content::Query(query), outstanding.message.len());
+            session.outbox.push(Content::Query(query), outstanding.message.len(), None);
             outstanding.state = QueryState::Sending { session: sid, number, connection: None };
         }
     }
@@ -104,16 +105,17 @@ impl Node {
     pub(super) fn send_urgent(&mut self, on: ConnectionId, session: SessionId, frame: &Frame<'_>) {
         let mut frames = Vec::new();
         frame.put(&mut frames);
-        self.send_urgent_bytes(on, session, frames);
+        self.send_urgent_bytes(on, session, frames, false);
     }
 
-    pub(super) fn send_urgent_bytes(&mut self, on: ConnectionId, session: SessionId, frames: Vec<u8>) {
+    pub(super) fn send_urgent_bytes(&mut self, on: ConnectionId, session: SessionId, frames: Vec<u8>, probe: bool) {
         let Some(connection) = self.connections.get_mut(&on) else { return };
         match connection.urgent.back_mut() {
             Some(last) if last.session == session && last.frames.len() < FRAME_CHUNK => {
                 last.frames.extend_from_slice(&frames);
+                last.probe |= probe;
             }
-            Some(_) | None => connection.urgent.push_back(Urgent { session, frames }),
+            Some(_) | None => connection.urgent.push_back(Urgent { session, frames, probe }),
         }
         self.fill(on);
     }
@@ -122,7 +124,9 @@ impl Node {
     pub(super) fn is_congested(&self, connection: &crate::connection::Connection) -> bool {
         let sessions = connection.peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.sessions.as_slice());
         let mut sessions = sessions.unwrap_or_default().iter().filter_map(|sid| self.sessions.get(sid));
+        let peer = connection.peer.and_then(|peer| self.peers.get(&peer));
         sessions.any(|session| session.outbox.is_congested())
+            || peer.is_some_and(|peer| peer.reply_bytes > self.limits.reply_bytes_per_peer / 2)
     }
 
     /// Bytes that are not sealed were appended to what is to be written.
@@ -138,10 +142,15 @@ impl Node {
             return;
         }
         let count = count.min(connection.outbound.len());
-        self.up.take(count);
+        self.up.take(&mut connection.taken_up, count);
         connection.up.refill(self.now);
         connection.up.take(count);
-        for Carried { query, session, number } in connection.outbound.wrote(count) {
+        connection.last_written = self.now;
+        let handed_over = connection.outbound.wrote(count);
+        if connection.probe_ends.take_if(|end| *end <= connection.outbound.total_written()).is_some() {
+            connection.probe = Probe::Asked { since: self.now };
+        }
+        for Carried { query, session, number } in handed_over {
             self.handed_over(query, session, number);
         }
         self.fill(on);
@@ -163,7 +172,7 @@ impl Node {
         if connection.phase == Phase::Dialling || !connection.outbound.is_empty() {
             return;
         }
-        let target = connection.up.allowance().min(self.up.allowance()).clamp(1, FILL_TARGET);
+        let target = connection.up.allowance().min(self.up.allowance(&connection.taken_up)).clamp(1, FILL_TARGET);
         while let Some(connection) = self.connections.get_mut(&on)
             && connection.outbound.len() < target
         {
@@ -172,6 +181,11 @@ impl Node {
                     plaintext.extend_from_slice(&urgent.frames);
                     Vec::new()
                 });
+                if urgent.probe
+                    && let Some(connection) = self.connections.get_mut(&on)
+                {
+                    connection.probe_ends = Some(connection.outbound.end());
+                }
                 continue;
             }
             let Some(peer) = connection.peer else { break };
@@ -305,7 +319,11 @@ impl Node {
             Frame::Piece { of: PieceOf::Query, number, offset: item.offset, part }
         };
         frame.put(plaintext);
-        outstanding.state = QueryState::Sending { session, number, connection: Some(on) };
+        outstanding.state = if end == item.total {
+            QueryState::Sealed { session, number, connection: on }
+        } else {
+            QueryState::Sending { session, number, connection: Some(on) }
+        };
         let hint = outstanding.hint;
         item.offset = end;
         if end == item.total {
@@ -336,7 +354,10 @@ impl Node {
         frame.put(plaintext);
         item.offset = end;
         if end == item.total {
-            self.reply_bytes -= item.total;
+            let peer = self.sessions.get(&sid).map(|session| session.peer);
+            if let Some(peer) = peer {
+                self.uncharge_reply(peer, item.total);
+            }
         } else if let Some(session) = self.sessions.get_mut(&sid) {
             session.outbox.put_back(on, item);
         }
@@ -361,15 +382,37 @@ impl Node {
     }
 
     pub(super) fn arm_throttle(&mut self) {
-        let up = if self.writers.is_empty() { None } else { self.up.resumes() };
-        for resumes in [up, self.down.resumes()].into_iter().flatten() {
-            self.timers.arm_no_later(self.now, Timer::Throttle, resumes);
+        let up = if self.writers.is_empty() { None } else { self.up.next_round(self.now) };
+        for (timer, round) in [(Timer::ThrottleUp, up), (Timer::ThrottleDown, self.down.next_round(self.now))] {
+            match round {
+                Some(NextRound::Saved(at)) => self.timers.arm(self.now, timer, at),
+                Some(NextRound::Over(at)) => self.timers.arm_no_later(self.now, timer, at),
+                None => {}
+            }
         }
     }
 
-    pub(super) fn throttle_timeout(&mut self) {
-        self.hint_all();
+    pub(super) fn share_up(&mut self) {
+        self.up.begin_round(self.writers.len());
+        self.hint_in_turn(self.up.round());
         self.arm_throttle();
+    }
+
+    pub(super) fn share_down(&mut self) {
+        self.down.begin_round(1);
+        self.hint_in_turn(self.down.round());
+        self.arm_throttle();
+    }
+
+    /// Hints every connection, each round beginning with another one, so that what does not divide goes to each in turn.
+    fn hint_in_turn(&mut self, round: u64) {
+        let mut all: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        if let Some(first) = usize::try_from(round).ok().and_then(|round| round.checked_rem(all.len())) {
+            all.rotate_left(first);
+        }
+        for connection in all {
+            self.hint(connection);
+        }
     }
 
     pub(super) fn throttle_connection_timeout(&mut self, on: ConnectionId) {

@@ -31,7 +31,9 @@ impl Node {
             self.shake_hands(peer, on);
             return;
         };
-        if self.live_session(peer).is_some() {
+        // On a connection that is new the peer has to be met even if it is heard on another.
+        let met = self.connections.get(&on).is_some_and(|connection| connection.peer.is_some());
+        if met && self.live_session(peer).is_some() {
             return;
         }
         let pending = self.peers.get(&peer).is_some_and(|peer| peer.handshake.is_some());
@@ -41,20 +43,31 @@ impl Node {
         }
         let asks = self.sessions.get(&sid).and_then(|session| session.question.as_ref());
         if asks.is_none_or(|question| question.on != on) {
-            self.ask(on, sid, Vec::new());
+            self.ask(on, sid);
             self.arm_in(Timer::Prove(peer), PROVE_WITHIN);
         }
     }
 
-    /// Asks the peer whether it still holds this session, and others.
-    fn ask(&mut self, on: ConnectionId, sid: SessionId, others: Vec<SessionId>) {
-        let token = self.random.token();
-        let name = |own: &SessionId| self.sessions.get(own).map(|session| session.peer_id);
-        let names: Vec<SessionId> = others.iter().filter_map(name).collect();
-        if let Some(session) = self.sessions.get_mut(&sid) {
-            session.question = Some(Question { token, on, asked: others });
+    /// A connection has ended with questions unanswered: they are asked again on another, if there is one.
+    pub(super) fn ask_again(&mut self, peer: NodeId, ended: ConnectionId) {
+        let sessions = self.peers.get(&peer).map(|peer| peer.sessions.clone()).unwrap_or_default();
+        for sid in sessions {
+            let Some(session) = self.sessions.get_mut(&sid) else { continue };
+            if session.question.take_if(|question| question.on == ended).is_some()
+                && let Some(on) = self.any_connection(peer)
+            {
+                self.ask(on, sid);
+            }
         }
-        self.send_urgent(on, sid, &Frame::Ping { token, asked: Asked::about(&names) });
+    }
+
+    /// Asks the peer whether it still holds this session.
+    fn ask(&mut self, on: ConnectionId, sid: SessionId) {
+        let token = self.random.token();
+        if let Some(session) = self.sessions.get_mut(&sid) {
+            session.question = Some(Question { token, on });
+            self.send_urgent(on, sid, &Frame::Ping { token, asked: Asked::None });
+        }
     }
 
     /// The peer has not shown that it still holds the session: ask about it in a handshake.
@@ -88,18 +101,13 @@ impl Node {
         self.shake_hands(peer, on);
     }
 
-    /// The peer holds this session; of the others that it was asked about, it has lost those of which it does not say so.
-    pub(super) fn pong(&mut self, sid: SessionId, token: u64, held: u8) {
+    /// The peer holds this session.
+    pub(super) fn pong(&mut self, sid: SessionId, token: u64) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
-        let Some(question) = session.question.take_if(|question| question.token == token) else { return };
         session.answered = true;
         let peer = session.peer;
         self.timers.disarm(Timer::Prove(peer));
-        for (bit, &other) in question.asked.iter().enumerate() {
-            if held & (1 << bit) == 0 {
-                self.lose_session(other);
-            }
-        }
+        session.question.take_if(|question| question.token == token);
         self.close_drained(peer);
     }
 
@@ -157,18 +165,18 @@ impl Node {
             }
         }
         for worst in others.split_off(others.len().min(DRAINING_PER_PEER)) {
-            self.break_session(worst, BreakCode::Superseded);
+            self.break_session(worst, BreakCode::Memory);
         }
         if let (false, Some(&best)) = (others.is_empty(), ranked.first()) {
             if let Some(session) = self.sessions.get_mut(&best) {
                 session.answered = false;
             }
-            self.ask(on, best, others);
+            self.ask(on, best);
         } else if initiated {
             // A record must follow the handshake, or the peer's half of the session expires.
             let waiting = self.peers.get(&peer_id).is_some_and(|peer| !peer.held.is_empty());
             if !waiting {
-                self.send_urgent_bytes(on, sid, Vec::new());
+                self.send_urgent_bytes(on, sid, Vec::new(), false);
             }
         }
     }
@@ -221,7 +229,8 @@ impl Node {
     pub(super) fn lose_session(&mut self, sid: SessionId) {
         let Some(peer) = self.sessions.get(&sid).map(|session| session.peer) else { return };
         self.note(Cause::SessionEnded, Some(peer), None);
-        self.end_session(sid, Reason::LostByPeer, |_, _| true);
+        // What was not written yet cannot be opened any more.
+        self.end_session(sid, Reason::LostByPeer, |state, _| !matches!(state, QueryState::Sealed { .. }));
     }
 
     /// Erases a session's keys and its memory of numbers in one step. Queries that were handed over in it end if they are `lost`; all
@@ -239,9 +248,10 @@ impl Node {
             peer.sessions.retain(|&other| other != sid);
         }
         for assembling in session.assemblies.values() {
-            self.uncharge_assembly(session.peer, assembling.pieces.held_bytes());
+            self.uncharge_assembly(session.peer, assembling.charge());
         }
-        self.reply_bytes -= session.outbox.drop_replies().0;
+        let (bytes, _) = session.outbox.drop_replies();
+        self.uncharge_reply(session.peer, bytes);
         for &incoming in session.incoming.values() {
             self.withdraw(incoming);
         }
@@ -250,7 +260,7 @@ impl Node {
         for (number, query) in outstanding {
             let Some(state) = self.queries.get(&query).map(|outstanding| outstanding.state) else { continue };
             let gone = match state {
-                QueryState::Sent { .. } | QueryState::Taken { .. } => lost(state, number),
+                QueryState::Sealed { .. } | QueryState::Sent { .. } | QueryState::Taken { .. } => lost(state, number),
                 QueryState::Held | QueryState::Sending { .. } | QueryState::Local(_) => false,
             };
             if gone {
@@ -264,6 +274,34 @@ impl Node {
         }
     }
 
+    /// Makes a session that the peer has closed wait for what was taken in it, if there is any; the rest goes in another one.
+    pub(super) fn awaits_answers(&mut self, sid: SessionId, taken: impl Fn(u64) -> bool) -> bool {
+        let Some(session) = self.sessions.get_mut(&sid) else { return false };
+        if !session.outstanding.keys().any(|&number| taken(number)) {
+            return false;
+        }
+        session.phase = SessionPhase::Draining;
+        let untaken: Vec<(u64, QueryId)> = session
+            .outstanding
+            .iter()
+            .filter(|&(&number, _)| !taken(number))
+            .map(|(&number, &query)| (number, query))
+            .collect();
+        for (number, query) in untaken {
+            if let Some(session) = self.sessions.get_mut(&sid) {
+                session.outbox.remove_query(query);
+                session.unsettled.remove(&number);
+                session.outstanding.remove(&number);
+            }
+            let connection = self.queries.get(&query).and_then(|outstanding| outstanding.state.connection());
+            self.hold(query);
+            if let Some(connection) = connection {
+                self.put_down(connection, query);
+            }
+        }
+        true
+    }
+
     pub(super) fn tentative_timeout(&mut self, sid: SessionId) {
         self.end_session(sid, Reason::ConnectionLost, |_, _| true);
     }
@@ -271,7 +309,7 @@ impl Node {
     /// A session is old or has sealed much: another takes its place, or, with nobody there, it just ends.
     pub(super) fn renew_timeout(&mut self, sid: SessionId) {
         let Some(session) = self.sessions.get(&sid) else { return };
-        let (peer, at_rest) = (session.peer, session.is_at_rest());
+        let (peer, idle) = (session.peer, session.can_be_given_up());
         match self.any_connection(peer) {
             Some(on) if session.initiated => {
                 self.arm_in(Timer::Renew(sid), self.settings.session);
@@ -284,7 +322,7 @@ impl Node {
                 }
                 self.arm_in(Timer::Renew(sid), self.settings.authenticate * 2);
             }
-            None if at_rest => self.end_session(sid, Reason::ConnectionLost, |_, _| true),
+            None if idle => self.end_session(sid, Reason::ConnectionLost, |_, _| true),
             None => self.arm_in(Timer::Renew(sid), self.settings.authenticate),
         }
     }
@@ -327,7 +365,7 @@ impl Node {
     fn least_needed_session(&self) -> Option<SessionId> {
         let sessions = self.session_order.iter().filter_map(|(_, _, sid)| self.sessions.get(sid));
         let mut confirmed = sessions.filter(|session| !matches!(session.phase, SessionPhase::Tentative { .. }));
-        confirmed.find(|session| session.is_at_rest()).map(|session| session.id)
+        confirmed.find(|session| session.can_be_given_up()).map(|session| session.id)
     }
 
     /// The connection over which a session with the peer can be settled: an open one, or the one that is being opened.

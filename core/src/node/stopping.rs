@@ -8,7 +8,7 @@ use crate::action::Action;
 use crate::connection::Phase;
 use crate::conversation::QueryState;
 use crate::id::{ConnectionId, IncomingId, QueryId};
-use crate::query::{Executed, Reason, Refusal};
+use crate::query::{Delivery, Executed, Reason, Refusal};
 use crate::time::Instant;
 use crate::timer::Timer;
 use crate::wire::code::BreakCode;
@@ -95,6 +95,9 @@ impl Node {
     fn close_all(&mut self) {
         self.stopping = Some(Stopping::Closing);
         self.arm_in(Timer::Stop, Duration::from_secs(1));
+        for discovery in core::mem::take(&mut self.discoveries) {
+            self.deliver(Delivery::Discovered(discovery, Vec::new()));
+        }
         let connections: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in connections {
             let peer = self.connections.get(&id).and_then(|connection| connection.peer);

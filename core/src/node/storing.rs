@@ -100,9 +100,13 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`Refusal::RecordTooLong`] if there are more addresses or relays than a record holds, or one that cannot be in a record.
+    /// [`Refusal::RecordTooLong`] if there are more addresses or relays than a record holds, or one that cannot be in a record;
+    /// [`Refusal::ShuttingDown`].
     pub fn announce(&mut self, now: Instant, strategies: Strategies) -> Result<(), Refusal> {
         self.advance(now);
+        if self.stopping.is_some() {
+            return Err(Refusal::ShuttingDown);
+        }
         if SignedRecord::sign(&self.identity, 0, strategies.clone()).is_err() {
             return Err(Refusal::RecordTooLong);
         }
@@ -149,7 +153,7 @@ impl Node {
     }
 
     fn reserve(&mut self) {
-        if self.own.reserving.is_some() {
+        if self.own.reserving.is_some() || self.own.next >= LAST_SEQUENCE {
             return;
         }
         let reserved = self.own.next.saturating_add(RESERVED_AHEAD).min(LAST_SEQUENCE);

@@ -59,6 +59,11 @@ impl Assembly {
         Ok(())
     }
 
+    /// How many stretches of it came ahead of their place.
+    pub(crate) fn stretches(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// How many bytes it will have.
     pub(crate) fn total(&self) -> usize {
         self.total

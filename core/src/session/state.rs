@@ -53,12 +53,11 @@ pub(crate) struct Session {
     pub(crate) outbox: Outbox,
 }
 
-/// A PING: whether the peer still holds this session, and which of these others, all of them older than the question.
-#[derive(Clone, Debug)]
+/// A PING: whether the peer still holds this session.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
     pub(crate) token: u64,
     pub(crate) on: ConnectionId,
-    pub(crate) asked: Vec<SessionId>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,6 +86,20 @@ pub(crate) struct Assembling {
     pub(crate) progress: Instant,
     pub(crate) expected: Expected,
 }
+
+impl Assembling {
+    /// What it is charged with: its bytes, and what it takes to keep them.
+    pub(crate) fn charge(&self) -> usize {
+        self.pieces
+            .held_bytes()
+            .saturating_add(ASSEMBLY_OVERHEAD)
+            .saturating_add(self.pieces.stretches().saturating_mul(STRETCH_OVERHEAD))
+    }
+}
+
+/// What an incomplete message takes besides its bytes, and what each stretch of it that came ahead of its place takes.
+pub(crate) const ASSEMBLY_OVERHEAD: usize = 256;
+const STRETCH_OVERHEAD: usize = 128;
 
 /// What will be there once all pieces are.
 #[derive(Clone, Copy, Debug)]
@@ -156,8 +169,14 @@ impl Session {
         }
     }
 
+    /// Whether no message is under way in it, either way. What else waits to be said may never be: there may be nobody to say it to.
+    pub(crate) fn can_be_given_up(&self) -> bool {
+        let messages = self.outbox.has_messages();
+        self.incoming.is_empty() && self.outstanding.is_empty() && self.assemblies.is_empty() && !messages
+    }
+
     /// Whether nothing is under way in it, either way.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.incoming.is_empty() && self.outstanding.is_empty() && self.assemblies.is_empty() && self.outbox.is_empty()
+        self.can_be_given_up() && self.outbox.is_empty()
     }
 }

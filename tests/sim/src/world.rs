@@ -1,12 +1,12 @@
 //! The world: nodes, the links between them, a directory, and a clock that jumps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use egtp::{
     Action, CheckedConfig, ConnectionId, Delivery, Ending, Event, Identity, Instant, Node, NodeId, Note, Query,
-    QueryId, Refusal, ReplyToken, ServiceAction, SignedRecord, Stored, StoreKey, Strategies, TransportAction, UnixTime,
+    QueryId, Refusal, ReplyToken, ServiceAction, SignedRecord, StoreKey, Stored, Strategies, TransportAction, UnixTime,
 };
 use sha1::{Digest as _, Sha1};
 
@@ -29,10 +29,21 @@ pub struct World {
     /// Dials that have not been decided.
     dials: BTreeMap<(Instant, usize), Dial>,
     next_dial: usize,
-    deliveries: std::collections::VecDeque<(NodeIndex, Delivery)>,
+    /// The links that frozen nodes are to accept once they go on.
+    backlog: Vec<(NodeIndex, usize)>,
+    /// The directory answers no question.
+    directory_silent: bool,
+    /// After how many bytes the next connection breaks.
+    next_breaks_after: Option<usize>,
+    deliveries: VecDeque<(NodeIndex, Delivery)>,
     transcript: Sha1,
     notes: Vec<(Instant, NodeIndex, Note)>,
+    lookups: Vec<(Instant, NodeIndex, NodeId)>,
+    connects: Vec<(Instant, NodeIndex, SocketAddr)>,
 }
+
+/// So many turns at one instant are a loop without end.
+const TURNS_AT_ONE_INSTANT: usize = 100_000;
 
 #[derive(Debug)]
 struct Host {
@@ -62,6 +73,8 @@ struct Link {
     /// What flows towards each side.
     towards: [Pipe; 2],
     ends: [Option<(NodeIndex, ConnectionId)>; 2],
+    /// How many bytes, both ways together, it carries before it breaks.
+    breaks_after: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -83,9 +96,14 @@ impl World {
             directory: BTreeMap::new(),
             dials: BTreeMap::new(),
             next_dial: 0,
-            deliveries: std::collections::VecDeque::new(),
+            backlog: Vec::new(),
+            directory_silent: false,
+            next_breaks_after: None,
+            deliveries: VecDeque::new(),
             transcript: Sha1::new(),
             notes: Vec::new(),
+            lookups: Vec::new(),
+            connects: Vec::new(),
         }
     }
 
@@ -139,6 +157,11 @@ impl World {
         for end in std::mem::take(&mut host.links).into_values() {
             self.cut_end(end);
         }
+        for link in self.take_backlog(index) {
+            self.cut_end(End { link, side: 1 });
+        }
+        self.dials.retain(|_, dial| dial.from != index);
+        self.deliveries.retain(|&(node, _)| node != index);
         self.settle();
     }
 
@@ -152,8 +175,7 @@ impl World {
         for link in 0..self.links.len() {
             let nodes = self.links[link].ends.map(|end| end.map(|(node, _)| node));
             if nodes == [Some(one), Some(other)] || nodes == [Some(other), Some(one)] {
-                for side in 0..2 {
-                    let pipe = &mut self.links[link].towards[side];
+                for pipe in &mut self.links[link].towards {
                     *pipe = Pipe::default();
                     pipe.finish(self.now, &self.network, &mut self.choice);
                 }
@@ -161,14 +183,25 @@ impl World {
         }
     }
 
+    /// Lets the next connection that opens break as soon as it has carried so many bytes, both ways together; they still arrive.
+    pub fn break_next_connection_after(&mut self, bytes: Option<usize>) {
+        self.next_breaks_after = bytes;
+    }
+
     /// Whether a node's port is open.
     pub fn set_listening(&mut self, index: NodeIndex, listening: bool) {
         self.hosts[index.0].listening = listening;
     }
 
-    /// Whether a node's process stands still. Its peers' systems notice nothing.
+    /// Whether a node's process stands still. Its peers notice nothing: its system goes on accepting connections for it.
     pub fn set_frozen(&mut self, index: NodeIndex, frozen: bool) {
         self.hosts[index.0].frozen = frozen;
+        if !frozen {
+            for link in self.take_backlog(index) {
+                self.accept(index, link);
+            }
+            self.settle();
+        }
     }
 
     /// Whether everything to and from a node vanishes, open connections included.
@@ -209,6 +242,21 @@ impl World {
             Some(record) => self.directory.insert(id, record),
             None => self.directory.remove(&id),
         };
+    }
+
+    /// Whether the directory leaves every question unanswered.
+    pub fn set_directory_silent(&mut self, silent: bool) {
+        self.directory_silent = silent;
+    }
+
+    /// Every question to the directory so far: when, by whom, about whom.
+    pub fn lookups(&self) -> &[(Instant, NodeIndex, NodeId)] {
+        &self.lookups
+    }
+
+    /// Every dial so far: when, by whom, to where.
+    pub fn connects(&self) -> &[(Instant, NodeIndex, SocketAddr)] {
+        &self.connects
     }
 
     /// A node's identity, to sign for it.
@@ -275,13 +323,15 @@ impl World {
     /// Lets time pass, and hands every delivery to `on_delivery` at the instant at which it is made.
     pub fn run(&mut self, time: Duration, mut on_delivery: impl FnMut(&mut Self, NodeIndex, Delivery)) {
         let until = self.now + time;
+        let mut turns = 0;
         loop {
             self.settle();
             while let Some((node, delivery)) = self.deliveries.pop_front() {
                 on_delivery(self, node, delivery);
             }
             let Some(next) = self.next_instant().filter(|&next| next <= until) else { break };
-            assert!(next > self.now || self.has_arrivals(), "the clock stands still at {}", self.now);
+            turns = if next > self.now { 0 } else { turns + 1 };
+            assert!(turns < TURNS_AT_ONE_INSTANT, "the clock stands still at {}", self.now);
             self.now = self.now.max(next);
             self.arrive();
             self.tick();
@@ -292,7 +342,7 @@ impl World {
     /// When something happens next.
     fn next_instant(&self) -> Option<Instant> {
         let deadlines = self.hosts.iter().filter(|host| !host.frozen).filter_map(|host| host.node.as_ref()?.deadline());
-        let dials = self.dials.keys().next().map(|&(at, _)| at);
+        let dials = self.next_dial().map(|(at, _)| at);
         let arrivals = (0..self.links.len()).flat_map(|link| [0, 1].map(|side| self.next_arrival(End { link, side })));
         deadlines.chain(dials).chain(arrivals.flatten()).min()
     }
@@ -304,21 +354,23 @@ impl World {
         let pipe = &link.towards[end.side];
         let at = pipe.next_arrival()?;
         // What has arrived and is not wanted yet waits for the node's own timer.
-        let wanted = at > self.now || pipe.has_ended(at) || host.node.as_ref().is_some_and(|node| node.wants_read(connection) > 0);
+        let wanted = at > self.now
+            || pipe.has_ended(at)
+            || host.node.as_ref().is_some_and(|node| node.wants_read(connection) > 0);
         (!host.frozen && wanted).then_some(at.max(self.now))
     }
 
-    fn has_arrivals(&self) -> bool {
-        let ends = (0..self.links.len()).flat_map(|link| [0, 1].map(|side| End { link, side }));
-        self.dials.keys().next().is_some_and(|&(at, _)| at <= self.now)
-            || ends.filter_map(|end| self.next_arrival(end)).any(|at| at <= self.now)
+    /// The next dial to be decided whose dialler is able to hear of it.
+    fn next_dial(&self) -> Option<(Instant, usize)> {
+        self.dials.iter().find(|(_, dial)| !self.hosts[dial.from.0].frozen).map(|(&key, _)| key)
     }
 
     /// Everything that is due at this instant reaches its node.
     fn arrive(&mut self) {
-        while let Some(entry) = self.dials.first_entry().filter(|entry| entry.key().0 <= self.now) {
-            let dial = entry.remove();
-            self.decide(&dial);
+        while let Some(key) = self.next_dial().filter(|&(at, _)| at <= self.now) {
+            if let Some(dial) = self.dials.remove(&key) {
+                self.decide(&dial);
+            }
         }
         for link in 0..self.links.len() {
             for side in 0..2 {
@@ -328,9 +380,6 @@ impl World {
     }
 
     fn decide(&mut self, dial: &Dial) {
-        if self.hosts[dial.from.0].node.is_none() {
-            return;
-        }
         let target = self.hosts.iter().position(|host| host.address == dial.to);
         if target.is_some_and(|target| self.hosts[target].silent) || self.hosts[dial.from.0].silent {
             return;
@@ -338,26 +387,43 @@ impl World {
         let accepting = target.filter(|&target| self.hosts[target].listening && self.hosts[target].node.is_some());
         let Some(target) = accepting else {
             self.tell(dial.from, Event::Closed(dial.connection, Ending::Refused));
+            self.settle();
             return;
         };
-        let from = self.hosts[dial.from.0].address;
-        let now = self.now;
-        let accepted = self.node(NodeIndex(target)).accept(now, from);
         let link = self.links.len();
-        let mut opened =
-            Link { towards: [Pipe::default(), Pipe::default()], ends: [Some((dial.from, dial.connection)), None] };
-        match accepted {
-            Ok(connection) => {
-                opened.ends[1] = Some((NodeIndex(target), connection));
-                self.hosts[target].links.insert(connection, End { link, side: 1 });
-                self.hosts[target].dirty.insert(connection);
-            }
-            Err(_) => opened.towards[0].finish(now, &self.network, &mut self.choice),
-        }
-        self.links.push(opened);
+        self.links.push(Link {
+            towards: [Pipe::default(), Pipe::default()],
+            ends: [Some((dial.from, dial.connection)), None],
+            breaks_after: self.next_breaks_after.take(),
+        });
         self.hosts[dial.from.0].links.insert(dial.connection, End { link, side: 0 });
+        if self.hosts[target].frozen {
+            self.backlog.push((NodeIndex(target), link));
+        } else {
+            self.accept(NodeIndex(target), link);
+        }
         self.tell(dial.from, Event::Connected(dial.connection));
         self.settle();
+    }
+
+    fn accept(&mut self, index: NodeIndex, link: usize) {
+        let Some((dialler, _)) = self.links[link].ends[0] else { return };
+        let (now, from) = (self.now, self.hosts[dialler.0].address);
+        match self.node(index).accept(now, from) {
+            Ok(connection) => {
+                self.links[link].ends[1] = Some((index, connection));
+                self.hosts[index.0].links.insert(connection, End { link, side: 1 });
+                self.hosts[index.0].dirty.insert(connection);
+            }
+            Err(_) => self.cut_end(End { link, side: 1 }),
+        }
+    }
+
+    /// The links that wait for a frozen node.
+    fn take_backlog(&mut self, index: NodeIndex) -> Vec<usize> {
+        let (its, others) = std::mem::take(&mut self.backlog).into_iter().partition(|&(node, _)| node == index);
+        self.backlog = others;
+        Vec::into_iter(its).map(|(_, link)| link).collect()
     }
 
     fn read(&mut self, end: End) {
@@ -439,6 +505,7 @@ impl World {
     fn perform(&mut self, index: NodeIndex, action: Action) {
         match action {
             Action::Transport(TransportAction::Connect { connection, to }) => {
+                self.connects.push((self.now, index, to));
                 let at = self.now + self.network.latency * 2;
                 self.dials.insert((at, self.next_dial), Dial { from: index, connection, to });
                 self.next_dial += 1;
@@ -453,6 +520,10 @@ impl World {
                 self.hosts[index.0].dirty.insert(connection);
             }
             Action::Service(ServiceAction::Lookup { lookup, peer }) => {
+                self.lookups.push((self.now, index, peer));
+                if self.directory_silent {
+                    return;
+                }
                 let record = self.directory.get(&peer).cloned();
                 if let Some(record) = record {
                     self.tell(index, Event::Found(lookup, record.as_bytes()));
@@ -486,11 +557,11 @@ impl World {
         }
         while let Some(connection) = self.hosts[index.0].dirty.pop_first() {
             let Some(&End { link, side }) = self.hosts[index.0].links.get(&connection) else { continue };
-            loop {
-                let pipe = &mut self.links[link].towards[1 - side];
-                let Some(node) = &mut self.hosts[index.0].node else { break };
+            while let Some(node) = &self.hosts[index.0].node {
                 let bytes = node.to_write(connection);
-                let most = bytes.len().min(pipe.room(&self.network));
+                let Link { towards, breaks_after, .. } = &mut self.links[link];
+                let pipe = &mut towards[1 - side];
+                let most = bytes.len().min(pipe.room(&self.network)).min(breaks_after.unwrap_or(usize::MAX));
                 if most == 0 || pipe.end.is_some() {
                     break;
                 }
@@ -499,6 +570,14 @@ impl World {
                 self.transcript.update(format!("{} {} writes {} ", self.now, index.0, bytes.len()));
                 self.transcript.update(&bytes);
                 pipe.push(self.now, &self.network, &mut self.choice, &bytes);
+                if let Some(left) = breaks_after {
+                    *left -= count;
+                    if *left == 0 {
+                        for pipe in towards {
+                            pipe.finish(self.now, &self.network, &mut self.choice);
+                        }
+                    }
+                }
                 self.tell(index, Event::Written(connection, count));
                 any = true;
             }
