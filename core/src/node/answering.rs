@@ -318,11 +318,12 @@ impl Node {
         self.after_answer(incoming, session, connection);
     }
 
-    /// A peer that asks for much and reads nothing must not take the memory that others need.
+    /// A peer that asks for much and reads nothing must not take the memory that others need: nobody gets more than what is left
+    /// for the others after that.
     fn has_room_for_reply(&self, peer: NodeId, bytes: usize) -> bool {
-        let of_peer = self.peers.get(&peer).map_or(0, |peer| peer.reply_bytes);
-        of_peer.saturating_add(bytes) <= self.limits.reply_bytes_per_peer
-            && self.reply_bytes.saturating_add(bytes) <= self.limits.reply_bytes
+        let of_peer = self.peers.get(&peer).map_or(0, |peer| peer.reply_bytes).saturating_add(bytes);
+        let left = self.limits.reply_bytes.saturating_sub(self.reply_bytes);
+        of_peer <= self.limits.reply_bytes_per_peer && of_peer <= left
     }
 
     fn charge_reply(&mut self, peer: NodeId, bytes: usize) {

@@ -184,8 +184,14 @@ impl World {
     }
 
     /// Lets the next connection that opens break as soon as it has carried so many bytes, both ways together; they still arrive.
+    /// With `None` neither the next one breaks nor one that is open.
     pub fn break_next_connection_after(&mut self, bytes: Option<usize>) {
         self.next_breaks_after = bytes;
+        if bytes.is_none() {
+            for link in &mut self.links {
+                link.breaks_after = None;
+            }
+        }
     }
 
     /// Whether a node's port is open.

@@ -1,0 +1,87 @@
+//! Packets, and the stream that carries them.
+
+use super::take;
+
+pub(crate) const VERSION: u8 = 2;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Packet {
+    Hello {
+        isid: [u8; 8],
+        cookie: [u8; 16],
+        noise: Vec<u8>,
+    },
+    Welcome {
+        isid: [u8; 8],
+        noise: Vec<u8>,
+    },
+    Retry {
+        isid: [u8; 8],
+        cookie: [u8; 16],
+    },
+    /// Whole, since its header is authenticated.
+    Sealed {
+        sid: [u8; 8],
+        packet: Vec<u8>,
+    },
+    Stale {
+        sid: [u8; 8],
+        counter: u64,
+    },
+    Busy {
+        isid: [u8; 8],
+        code: u8,
+        wait_secs: u16,
+    },
+}
+
+impl Packet {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let (kind, id, rest) = match self {
+            Self::Hello { isid, cookie, noise } => (1, isid, [&cookie[..], noise].concat()),
+            Self::Welcome { isid, noise } => (2, isid, noise.clone()),
+            Self::Retry { isid, cookie } => (3, isid, cookie.to_vec()),
+            Self::Sealed { packet, .. } => return packet.clone(),
+            Self::Stale { sid, counter } => (5, sid, counter.to_be_bytes().to_vec()),
+            Self::Busy { isid, code, wait_secs } => (6, isid, [&[*code][..], &wait_secs.to_be_bytes()].concat()),
+        };
+        [&[VERSION, kind][..], id, &rest].concat()
+    }
+
+    pub(crate) fn parse(packet: &[u8]) -> Option<Self> {
+        let mut rest = packet;
+        let [VERSION, kind] = take(&mut rest)? else { return None };
+        let id = take(&mut rest)?;
+        match (kind, packet.len()) {
+            (1, 176) => Some(Self::Hello { isid: id, cookie: take(&mut rest)?, noise: rest.to_vec() }),
+            (2, 82) => Some(Self::Welcome { isid: id, noise: rest.to_vec() }),
+            (3, 26) => Some(Self::Retry { isid: id, cookie: take(&mut rest)? }),
+            (4, 34..) => Some(Self::Sealed { sid: id, packet: packet.to_vec() }),
+            (5, 18) => Some(Self::Stale { sid: id, counter: u64::from_be_bytes(take(&mut rest)?) }),
+            (6, 13) => {
+                let [code, high, low] = take(&mut rest)?;
+                Some(Self::Busy { isid: id, code, wait_secs: u16::from_be_bytes([high, low]) })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// As a stream carries it.
+pub(crate) fn framed(packet: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    super::put_counted(&mut out, packet);
+    out
+}
+
+/// The whole packets of a stream; `stream` keeps the rest.
+pub(crate) fn unframed(stream: &mut Vec<u8>) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    let mut rest = &stream[..];
+    while let Some(packet) = super::take_counted(&mut rest) {
+        packets.push(packet.to_vec());
+        *stream = rest.to_vec();
+        rest = &stream[..];
+    }
+    packets
+}
