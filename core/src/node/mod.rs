@@ -2,9 +2,11 @@
 
 mod answering;
 mod asking;
+mod assembling;
 mod connecting;
 mod finding;
 mod handshaking;
+mod leaving;
 mod reaching;
 mod receiving;
 mod sending;

@@ -7,22 +7,17 @@ use crate::connection::{Phase, Probe};
 use crate::conversation::{Arrival, Asking, QueryState};
 use crate::id::{ConnectionId, NodeId};
 use crate::note::Cause;
-use crate::query::{Executed, Reason, Refusal};
-use crate::session::state::{Assembling, Carries, Expected, Session, SessionPhase};
-use crate::session::{Assembly, OpenError};
-use crate::timer::Timer;
-use crate::wire::code::{BreakCode, LeaveStep, PieceOf, RefuseCode, ReplyCode};
+use crate::query::Reason;
+use crate::session::OpenError;
+use crate::session::state::{Carries, Expected, SessionPhase};
+use crate::wire::code::{BreakCode, LeaveStep, PieceOf, ReplyCode};
 use crate::wire::frame::{Frame, parse_frame};
-use crate::wire::handshake::Asked;
 use crate::wire::packet::{MAX_PACKET, MAX_PACKET_UNAUTHENTICATED, Packet, PacketError, SessionId, put_stale};
 use crate::wire::reader::{Malformed, Reader};
 use crate::wire::stream::PacketStream;
 
 /// Who is told that a session is unknown, at most so often on one connection.
 const STALE_EVERY: core::time::Duration = core::time::Duration::from_secs(1);
-
-/// How much longer pieces may take while bytes still arrive.
-const SLOW_PIECE: u32 = 20;
 
 /// A node that only takes in for this long says something, so that the sender of a long message can tell that it is alive.
 const SAY_SOMETHING_AFTER: core::time::Duration = core::time::Duration::from_secs(2);
@@ -236,29 +231,6 @@ impl Node {
         Ok(())
     }
 
-    /// Begins to put a message together, if there is room for it.
-    fn assemble(&mut self, arrival: Arrival, expected: Expected, total: usize, part: &[u8]) -> Result<(), Malformed> {
-        let session = self.sessions.get(&arrival.session).ok_or(Malformed)?;
-        let peer = session.peer;
-        let key = expected.key();
-        if session.assemblies.get(&key).is_some_and(|known| known.pieces.total() == total) {
-            // The sender has begun again, after a connection that carried part of it had ended.
-            return self.add_piece(arrival, key, 0, part);
-        }
-        self.drop_assembly(arrival.session, key.0, key.1);
-        let pieces = Assembly::new(total, part).map_err(|_| Malformed)?;
-        let assembling = Assembling { pieces, progress: self.now, expected };
-        if !self.charge_assembly(peer, assembling.charge()) {
-            self.assembly_refused(arrival, key);
-            return Ok(());
-        }
-        let stale_at = self.now + self.settings.assembly;
-        let session = self.sessions.get_mut(&arrival.session).ok_or(Malformed)?;
-        session.assemblies.insert(key, assembling);
-        self.timers.arm_no_later(self.now, Timer::Assemblies(arrival.session), stale_at);
-        Ok(())
-    }
-
     fn piece(
         &mut self,
         arrival: Arrival,
@@ -273,149 +245,6 @@ impl Node {
             PieceOf::Reply => (Carries::Reply, number),
         };
         self.add_piece(arrival, key, offset, part)
-    }
-
-    fn add_piece(
-        &mut self,
-        arrival: Arrival,
-        key: (Carries, u64),
-        offset: usize,
-        part: &[u8],
-    ) -> Result<(), Malformed> {
-        let session = self.sessions.get_mut(&arrival.session).ok_or(Malformed)?;
-        let peer = session.peer;
-        let Some(assembling) = session.assemblies.get_mut(&key) else {
-            // What is left of a message that was refused, withdrawn or given up on the way.
-            return Ok(());
-        };
-        let before = assembling.charge();
-        assembling.pieces.add(offset, part).map_err(|_| Malformed)?;
-        assembling.progress = self.now;
-        let after = assembling.charge();
-        let whole = assembling.pieces.is_whole();
-        self.uncharge_assembly(peer, before);
-        if !self.charge_assembly(peer, after) {
-            // The piece goes with the rest of its message, so it is charged like the rest first.
-            self.charge_anyway(peer, after);
-            self.assembly_refused(arrival, key);
-        } else if whole {
-            self.whole(arrival, key);
-        }
-        Ok(())
-    }
-
-    fn whole(&mut self, arrival: Arrival, key: (Carries, u64)) {
-        let Some(session) = self.sessions.get_mut(&arrival.session) else { return };
-        let Some(assembling) = session.assemblies.remove(&key) else { return };
-        let peer = session.peer;
-        self.uncharge_assembly(peer, assembling.charge());
-        let bytes = assembling.pieces.into_bytes();
-        match assembling.expected {
-            Expected::Query(asking) => self.asked(arrival, asking, bytes),
-            Expected::Reply { number, code } => self.replied(arrival, number, code, bytes),
-        }
-    }
-
-    fn charge_assembly(&mut self, peer: NodeId, bytes: usize) -> bool {
-        let of_peer = self.peers.get(&peer).map_or(usize::MAX, |peer| peer.assembly_bytes);
-        let fits = of_peer.saturating_add(bytes) <= self.limits.assembly_bytes_per_peer
-            && self.assembly_bytes.saturating_add(bytes) <= self.limits.assembly_bytes;
-        if fits {
-            self.charge_anyway(peer, bytes);
-        }
-        fits
-    }
-
-    fn charge_anyway(&mut self, peer: NodeId, bytes: usize) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.assembly_bytes += bytes;
-            self.assembly_bytes += bytes;
-        }
-    }
-
-    pub(super) fn uncharge_assembly(&mut self, peer: NodeId, bytes: usize) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.assembly_bytes -= bytes;
-            self.assembly_bytes -= bytes;
-        }
-    }
-
-    /// There is no room for a message: a query is refused, and of a query of this node's the answer is lost.
-    fn assembly_refused(&mut self, arrival: Arrival, (carries, number): (Carries, u64)) {
-        self.drop_assembly(arrival.session, carries, number);
-        self.note(Cause::MessageAbandoned, self.peer_on(arrival.on), Some(arrival.on));
-        match carries {
-            Carries::Query => self.refuse_number(arrival.session, number, RefuseCode::NoMemory, arrival.on),
-            Carries::Reply => {
-                let session = self.sessions.get(&arrival.session);
-                if let Some(query) = session.and_then(|session| session.outstanding.get(&number).copied()) {
-                    self.fail_as(query, Reason::RefusedHere(Refusal::TooManyQueryBytes), Executed::Maybe);
-                }
-            }
-        }
-    }
-
-    pub(super) fn drop_assembly(&mut self, sid: SessionId, carries: Carries, number: u64) {
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
-        let peer = session.peer;
-        if let Some(assembling) = session.assemblies.remove(&(carries, number)) {
-            self.uncharge_assembly(peer, assembling.charge());
-        }
-    }
-
-    /// Drops what has stopped coming. On a slow link one piece may take long, so bytes of it that still arrive put that off; but
-    /// not for ever, since they may be anything.
-    pub(super) fn assemblies_timeout(&mut self, sid: SessionId) {
-        let Some(session) = self.sessions.get(&sid) else { return };
-        let peer = session.peer;
-        let patience =
-            if self.is_receiving(peer) { self.settings.assembly * SLOW_PIECE } else { self.settings.assembly };
-        let stopped: Vec<(Carries, u64)> = session
-            .assemblies
-            .iter()
-            .filter(|(_, assembling)| assembling.progress + patience <= self.now)
-            .map(|(&key, _)| key)
-            .collect();
-        for (carries, number) in stopped {
-            self.drop_assembly(sid, carries, number);
-            self.note(Cause::MessageAbandoned, Some(peer), None);
-            if carries == Carries::Query
-                && let Some(on) = self.any_connection(peer)
-            {
-                self.refuse_number(sid, number, RefuseCode::NoMemory, on);
-            }
-        }
-        let progress = |session: &Session| session.assemblies.values().map(|assembling| assembling.progress).min();
-        if let Some(longest_ago) = self.sessions.get(&sid).and_then(|session| progress(session)) {
-            let due = longest_ago + self.settings.assembly;
-            let at = if due > self.now { due } else { self.now + self.settings.assembly };
-            self.timers.arm(self.now, Timer::Assemblies(sid), at);
-        }
-        self.pump(peer);
-    }
-
-    /// Whether a packet of the peer's is on its way in.
-    fn is_receiving(&self, peer: NodeId) -> bool {
-        let connections = self.peers.get(&peer).map(|peer| peer.connections.as_slice()).unwrap_or_default();
-        let mut connections = connections.iter().filter_map(|id| self.connections.get(id));
-        connections.any(|connection| {
-            connection.inbound.is_partial() && connection.last_heard + self.settings.assembly > self.now
-        })
-    }
-
-    /// Which of the sessions that the peer asks about this node still holds.
-    pub(super) fn held(&self, sid: SessionId, asked: &Asked) -> u8 {
-        self.sessions.get(&sid).map_or(0, |session| self.held_of(session.peer, asked))
-    }
-
-    pub(super) fn held_of(&self, peer: NodeId, asked: &Asked) -> u8 {
-        let mut held = 0;
-        for (bit, sid) in asked.as_slice().iter().enumerate() {
-            if self.sessions.get(sid).is_some_and(|session| session.peer == peer) {
-                held |= 1 << bit;
-            }
-        }
-        held
     }
 
     /// Whoever only receives says something now and then.

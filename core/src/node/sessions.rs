@@ -25,6 +25,11 @@ const PROVE_WITHIN: Duration = Duration::from_secs(1);
 const DRAINING_PER_PEER: usize = 1;
 
 impl Node {
+    /// The sessions with a peer, the best first.
+    pub(super) fn sessions_of(&self, peer: NodeId) -> Vec<SessionId> {
+        self.peers.get(&peer).map(|peer| peer.sessions.clone()).unwrap_or_default()
+    }
+
     /// Makes sure that the peer and this node share a session that the peer still holds, over this connection.
     pub(super) fn ensure_session(&mut self, peer: NodeId, on: ConnectionId) {
         let Some(sid) = self.best_session(peer) else {
@@ -50,7 +55,7 @@ impl Node {
 
     /// A connection has ended with questions unanswered: they are asked again on another, if there is one.
     pub(super) fn ask_again(&mut self, peer: NodeId, ended: ConnectionId) {
-        let sessions = self.peers.get(&peer).map(|peer| peer.sessions.clone()).unwrap_or_default();
+        let sessions = self.sessions_of(peer);
         for sid in sessions {
             let Some(session) = self.sessions.get_mut(&sid) else { continue };
             if session.question.take_if(|question| question.on == ended).is_some()
@@ -197,7 +202,7 @@ impl Node {
     }
 
     fn close_drained(&mut self, peer: NodeId) {
-        let sessions = self.peers.get(&peer).map(|peer| peer.sessions.clone()).unwrap_or_default();
+        let sessions = self.sessions_of(peer);
         for sid in sessions {
             self.close_if_drained(sid);
         }
@@ -300,6 +305,21 @@ impl Node {
             }
         }
         true
+    }
+
+    /// Which of the sessions that the peer asks about this node still holds.
+    pub(super) fn held(&self, sid: SessionId, asked: &Asked) -> u8 {
+        self.sessions.get(&sid).map_or(0, |session| self.held_of(session.peer, asked))
+    }
+
+    pub(super) fn held_of(&self, peer: NodeId, asked: &Asked) -> u8 {
+        let mut held = 0;
+        for (bit, sid) in asked.as_slice().iter().enumerate() {
+            if self.sessions.get(sid).is_some_and(|session| session.peer == peer) {
+                held |= 1 << bit;
+            }
+        }
+        held
     }
 
     pub(super) fn tentative_timeout(&mut self, sid: SessionId) {
