@@ -36,6 +36,7 @@ impl Node {
         // The bytes are taken out while they are worked on, since any of them may end the connection.
         let inbound = core::mem::take(&mut connection.inbound);
         self.take_packets(on, inbound);
+        self.say_something(on);
         self.finish_leave(on);
         self.throttle_down(on);
     }
@@ -239,7 +240,6 @@ impl Node {
         offset: usize,
         part: &[u8],
     ) -> Result<(), Malformed> {
-        self.say_something(arrival.on, arrival.session);
         let key = match of {
             PieceOf::Query => (Carries::Query, number),
             PieceOf::Reply => (Carries::Reply, number),
@@ -247,12 +247,14 @@ impl Node {
         self.add_piece(arrival, key, offset, part)
     }
 
-    /// Whoever only receives says something now and then.
-    fn say_something(&mut self, on: ConnectionId, sid: SessionId) {
-        let quiet = self.connections.get(&on).is_some_and(|connection| {
-            connection.last_sealed + SAY_SOMETHING_AFTER <= self.now && connection.outbound.is_empty()
-        });
-        if quiet {
+    /// Whoever takes in a long message says something now and then, so that its sender can tell slow from dead.
+    fn say_something(&mut self, on: ConnectionId) {
+        let Some(connection) = self.connections.get(&on) else { return };
+        let quiet = connection.outbound.is_empty() && connection.last_sealed + SAY_SOMETHING_AFTER <= self.now;
+        let Some(peer) = connection.peer.filter(|_| quiet) else { return };
+        let takes_in =
+            connection.inbound.is_partial() || self.peers.get(&peer).is_some_and(|peer| peer.assembly_bytes > 0);
+        if takes_in && let Some(sid) = self.sealing_session(peer) {
             self.send_urgent_bytes(on, sid, Vec::new(), false);
         }
     }
