@@ -2,8 +2,8 @@
 
 pub mod bench;
 pub mod fuzzing;
-pub mod scene;
-pub mod storm;
+
+pub use egtp_sim::scene;
 
 /// The program in the README, compiled.
 #[cfg(doctest)]

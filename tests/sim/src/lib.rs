@@ -22,7 +22,11 @@
 //! ```
 
 mod choice;
+pub mod diagram;
 mod link;
+pub mod scene;
+pub mod storm;
+pub mod transcript;
 mod world;
 
 pub use choice::Choice;

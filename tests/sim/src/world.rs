@@ -17,6 +17,13 @@ use crate::link::{Network, Pipe};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct NodeIndex(usize);
 
+impl NodeIndex {
+    /// Its number: the first node of a world is node 0.
+    pub fn number(self) -> usize {
+        self.0
+    }
+}
+
 /// A network of nodes, and everything that happens between them.
 #[derive(Debug)]
 pub struct World {

@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use egtp::{Executed, Reason, Verdict};
-use egtp_tests::scene::{ECHO, KEEP, NEVER, query};
+use egtp::{Executed, MAX_BODY, Reason, Verdict};
+use egtp_tests::scene::{ECHO, EMPTY, KEEP, NEVER, long_body, query};
 
 use crate::host::{Host, id_of, own_address};
 use crate::{PROMPT, failure, on_every_pair, reply};
@@ -34,6 +34,29 @@ fn the_loss_of_a_node_that_is_killed_is_found_at_once() {
         assert_eq!(failure(verdict), (Reason::ConnectionLost, Executed::Maybe));
         let elapsed = found_at.saturating_since(killed_at);
         assert!(elapsed < PROMPT, "{elapsed:?}");
+    });
+}
+
+#[test]
+fn bytes_that_a_full_socket_held_up_go_on_as_soon_as_the_peer_reads() {
+    on_every_pair(|kinds| {
+        let (asker, answerer) = Host::two(kinds);
+        let to = answerer.id();
+        assert_eq!(reply(asker.timed_verdict(to, query(ECHO, b"before")).1), b"before");
+        let frozen = answerer.freeze();
+        let body = long_body(MAX_BODY);
+        // More than the system's buffers take.
+        let held_up = asker.ask_all(to, vec![query(EMPTY, &body); 3]);
+        let meanwhile = query(ECHO, b"during").hard_timeout(Duration::from_millis(300));
+        assert_eq!(failure(asker.timed_verdict(to, meanwhile).1).0, Reason::HardTimeout);
+        let thawed_at = asker.with(|_, now| now);
+        drop(frozen);
+        for query in held_up {
+            let (told_at, verdict) = asker.verdict_and_time(query.unwrap());
+            assert_eq!(reply(verdict), b"");
+            let elapsed = told_at.saturating_since(thawed_at);
+            assert!(elapsed < PROMPT, "{elapsed:?}");
+        }
     });
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::{Network, NodeIndex, World};
 use egtp::{
     CheckedConfig, Delivery, Failure, IncomingId, Instant, NodeId, PeerRefusal, Query, QueryId, ReplyToken, TypeName,
     Verdict,
 };
-use egtp_sim::{Network, NodeIndex, World};
 
 /// Answers at once with the same body.
 pub const ECHO: &str = "echo";
