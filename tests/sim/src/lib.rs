@@ -26,9 +26,11 @@ pub mod diagram;
 mod link;
 pub mod scene;
 pub mod storm;
+mod stranger;
 pub mod transcript;
 mod world;
 
 pub use choice::Choice;
 pub use link::{Chunks, Network};
+pub use stranger::{Line, MAX_UNSENT, Stranger, StrangerAction, StrangerEvent, StrangerIndex};
 pub use world::{NodeIndex, World};
