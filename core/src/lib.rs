@@ -108,6 +108,8 @@ mod event;
 mod hashing;
 mod id;
 mod identity;
+#[doc(hidden)]
+pub mod internal;
 mod node;
 mod note;
 mod outbox;

@@ -110,6 +110,11 @@ impl TimerSet {
         Some(timer)
     }
 
+    /// Every timer and when it is due, the earliest first.
+    pub(crate) fn due(&self) -> impl Iterator<Item = &(Instant, Timer)> {
+        self.due.iter()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.due.clear();
         self.armed.clear();

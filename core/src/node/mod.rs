@@ -4,6 +4,7 @@ mod answering;
 mod asking;
 mod assembling;
 mod connecting;
+mod digest;
 mod finding;
 mod handshaking;
 mod leaving;

@@ -132,8 +132,7 @@ pub(crate) fn put_retry(out: &mut Vec<u8>, isid: SessionId, cookie: &[u8; 16]) {
 
 /// Appends the length and the first [`SEALED_HEADER`] bytes of a SEALED packet. The caller appends the ciphertext of
 /// `plaintext_length` (at most [`MAX_PLAINTEXT`]) bytes of frames and the tag.
-#[cfg(test)]
-fn put_sealed_header(out: &mut Vec<u8>, plaintext_length: usize, sid: SessionId, counter: u64) {
+pub(crate) fn put_sealed_header(out: &mut Vec<u8>, plaintext_length: usize, sid: SessionId, counter: u64) {
     debug_assert!(plaintext_length <= MAX_PLAINTEXT);
     put_start(out, plaintext_length.saturating_add(SEALED_HEADER + TAG), SEALED, sid);
     out.extend_from_slice(&counter.to_be_bytes());
