@@ -2,19 +2,18 @@
 //! `core/PROTOCOL.md` says.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod second;
 mod talk;
 
 use core::time::Duration;
 
 use egtp::{Delivery, Event, Executed, PeerRefusal, Reason, Verdict};
 
-use second::frame::Frame;
-use second::handshake::{HelloPayload, Initiator};
-use second::identity::Identity as SecondIdentity;
-use second::message::{self, Message};
-use second::packet::{Packet, framed};
-use second::session::Session;
+use egtp_sim::second::frame::Frame;
+use egtp_sim::second::handshake::{HelloPayload, Initiator};
+use egtp_sim::second::identity::Identity as SecondIdentity;
+use egtp_sim::second::message::{self, Message};
+use egtp_sim::second::packet::{Packet, framed};
+use egtp_sim::second::session::Session;
 use talk::{Real, Second, UNTIL, ask, echo, stranger};
 
 #[test]
@@ -312,7 +311,7 @@ fn a_hello_that_claims_another_key_or_says_what_has_no_meaning_ends_the_connecti
         let mut real = Real::new();
         let on = real.accept();
         let isid = *b"one isid";
-        let (_, noise) = Initiator::start(&stranger(), &real.key(), isid, [3; 32], &payload);
+        let (_, noise) = Initiator::start(&stranger(), &real.key(), isid, [3; 32], &payload).unwrap();
         real.receive(on, &Packet::Hello { isid, cookie: [0; 16], noise }.encode());
         assert_eq!(
             (real.packets(on).len(), real.closed.contains(&on)),

@@ -2,7 +2,6 @@
 //! implementation is that peer.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod second;
 #[allow(dead_code, reason = "a part of it is used here")]
 mod talk;
 
@@ -12,7 +11,7 @@ use egtp::{
     Config, ConnectionId, Executed, Identity, Instant, Limits, Node, Reason, Refusal, Stored, UnixTime, Verdict,
 };
 
-use second::frame::Frame;
+use egtp_sim::second::frame::Frame;
 use talk::{Real, Second, UNTIL, ask, echo, type_name};
 
 const LEAVE_PROPOSAL: Frame = Frame::Leave { step: 0 };

@@ -5,21 +5,19 @@
 //! else; on a difference it prints the line as it would have to be.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod second;
-
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use egtp::{Identity, MessageId, NodeId, PublicKey, SignedRecord, Strategies};
 
-use second::crypto::{dh_public, rekey};
-use second::frame::Frame;
-use second::handshake::{HelloPayload, Initiator, Keys, Responder, WelcomePayload, prologue};
-use second::identity::{Identity as SecondIdentity, dh_public_of, zbase32};
-use second::message::{self, Message};
-use second::packet::{Packet, framed};
-use second::record;
-use second::session::{Session, key_at};
+use egtp_sim::second::crypto::{dh_public, rekey};
+use egtp_sim::second::frame::Frame;
+use egtp_sim::second::handshake::{HelloPayload, Initiator, Keys, Responder, WelcomePayload, prologue};
+use egtp_sim::second::identity::{Identity as SecondIdentity, dh_public_of, zbase32};
+use egtp_sim::second::message::{self, Message};
+use egtp_sim::second::packet::{Packet, framed};
+use egtp_sim::second::record;
+use egtp_sim::second::session::{Session, key_at};
 
 #[test]
 fn ids() {
@@ -92,7 +90,8 @@ fn handshakes() {
             isid,
             section.array("initiator_ephemeral"),
             &hello.encode(),
-        );
+        )
+        .unwrap();
         let cookie = section.array("cookie");
         section.expect_bytes("hello_packet", &Packet::Hello { isid, cookie, noise: first.clone() }.encode());
 
@@ -106,7 +105,7 @@ fn handshakes() {
             max_outstanding: u16::try_from(section.number("max_outstanding")).unwrap(),
         };
         section.expect_bytes("welcome_payload", &welcome.encode());
-        let (second, keys) = opened.answer(section.array("responder_ephemeral"), &welcome.encode());
+        let (second, keys) = opened.answer(section.array("responder_ephemeral"), &welcome.encode()).unwrap();
         section.expect_bytes("welcome_packet", &Packet::Welcome { isid, noise: second.clone() }.encode());
         section.expect_bytes("handshake_hash", &keys.hash);
         section.expect_bytes("key_of_initiator", &keys.of_initiator);

@@ -25,6 +25,7 @@ mod choice;
 pub mod diagram;
 mod link;
 pub mod scene;
+pub mod second;
 pub mod storm;
 mod stranger;
 pub mod transcript;

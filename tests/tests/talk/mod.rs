@@ -10,13 +10,13 @@ use egtp::{
     SignedRecord, Stored, TransportAction, TypeName, UnixTime, Verdict,
 };
 
-use crate::second::frame::Frame;
-use crate::second::handshake::{HelloPayload, Initiator, Responder, WelcomePayload};
-use crate::second::identity::Identity as SecondIdentity;
-use crate::second::message::{self, Message};
-use crate::second::packet::{Packet, framed, unframed};
-use crate::second::record;
-use crate::second::session::Session;
+use egtp_sim::second::frame::Frame;
+use egtp_sim::second::handshake::{HelloPayload, Initiator, Responder, WelcomePayload};
+use egtp_sim::second::identity::Identity as SecondIdentity;
+use egtp_sim::second::message::{self, Message};
+use egtp_sim::second::packet::{Packet, framed, unframed};
+use egtp_sim::second::record;
+use egtp_sim::second::session::Session;
 
 pub(crate) const UNTIL: u32 = 30_000;
 pub(crate) const ISID: [u8; 8] = *b"initiate";
@@ -158,7 +158,7 @@ impl Second {
     pub(crate) fn hello(real: &Real, ephemeral: u8, asked: &[[u8; 8]]) -> (Initiator, Vec<u8>) {
         let me = stranger();
         let payload = HelloPayload { key: me.public_key(), generation: 0, asked: asked.to_vec() }.encode();
-        let (initiator, noise) = Initiator::start(&me, &real.key(), ISID, [ephemeral; 32], &payload);
+        let (initiator, noise) = Initiator::start(&me, &real.key(), ISID, [ephemeral; 32], &payload).unwrap();
         (initiator, Packet::Hello { isid: ISID, cookie: [0; 16], noise }.encode())
     }
 
@@ -193,7 +193,7 @@ impl Second {
         let mut rsid = RSID;
         rsid[7] = seed;
         let answer = WelcomePayload { rsid, generation, held, boot: 7, max_outstanding: 100 };
-        let (noise, keys) = responder.answer([0x40 + seed; 32], &answer.encode());
+        let (noise, keys) = responder.answer([0x40 + seed; 32], &answer.encode()).unwrap();
         real.receive(on, &Packet::Welcome { isid, noise }.encode());
         (Self { me: stranger(), session: Session::of_responder(&keys, isid), on }, hello)
     }

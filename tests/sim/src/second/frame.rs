@@ -1,9 +1,11 @@
 //! Frames.
 
-use super::{put_counted, take, take_counted};
+use super::{length_of, put_counted, take, take_counted};
 
+/// A frame (section 10).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Frame {
+#[expect(missing_docs, reason = "the protocol says what the types and their fields are")]
+pub enum Frame {
     Query { number: u64, flags: u8, until: u32, total: u32, part: Vec<u8> },
     Ack { number: u64, echo: u64 },
     Reply { number: u64, code: u8, echo: u64, total: u32, part: Vec<u8> },
@@ -19,18 +21,21 @@ pub(crate) enum Frame {
 
 impl Frame {
     /// A query that is whole in one frame.
-    pub(crate) fn query(number: u64, until: u32, message: &[u8]) -> Self {
-        let total = u32::try_from(message.len()).unwrap();
-        Self::Query { number, flags: 0, until, total, part: message.to_vec() }
+    pub fn query(number: u64, until: u32, message: &[u8]) -> Self {
+        Self::Query { number, flags: 0, until, total: length_of(message), part: message.to_vec() }
     }
 
     /// A reply that is whole in one frame.
-    pub(crate) fn reply(number: u64, code: u8, echo: u64, message: &[u8]) -> Self {
-        let total = u32::try_from(message.len()).unwrap();
-        Self::Reply { number, code, echo, total, part: message.to_vec() }
+    pub fn reply(number: u64, code: u8, echo: u64, message: &[u8]) -> Self {
+        Self::Reply { number, code, echo, total: length_of(message), part: message.to_vec() }
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// Its bytes.
+    ///
+    /// # Panics
+    ///
+    /// If a PING asks about more than 255 sessions.
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
             Self::Query { number, flags, until, total, part } => {
@@ -73,7 +78,7 @@ impl Frame {
             Self::Ping { token, asked } => {
                 out.push(8);
                 out.extend(token.to_be_bytes());
-                out.push(u8::try_from(asked.len()).unwrap());
+                out.push(u8::try_from(asked.len()).expect("a PING asks about two sessions at most"));
                 out.extend(asked.concat());
             }
             Self::Pong { token, held } => {
@@ -97,8 +102,8 @@ impl Frame {
         out
     }
 
-    /// All frames of a record.
-    pub(crate) fn parse_all(mut plaintext: &[u8]) -> Option<Vec<Self>> {
+    /// All frames of a record; nothing if it ends within one or has one of an unknown type.
+    pub fn parse_all(mut plaintext: &[u8]) -> Option<Vec<Self>> {
         let mut frames = Vec::new();
         while !plaintext.is_empty() {
             frames.push(Self::parse(&mut plaintext)?);

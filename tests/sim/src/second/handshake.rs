@@ -8,23 +8,30 @@ const NAME: &Key = b"Noise_IK_25519_ChaChaPoly_SHA256";
 
 /// What a HELLO says in its encryption.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct HelloPayload {
-    pub(crate) key: Key,
-    pub(crate) generation: u32,
-    pub(crate) asked: Vec<[u8; 8]>,
+#[expect(missing_docs, reason = "the protocol says what the fields are")]
+pub struct HelloPayload {
+    pub key: Key,
+    pub generation: u32,
+    pub asked: Vec<[u8; 8]>,
 }
 
 impl HelloPayload {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// Its bytes.
+    ///
+    /// # Panics
+    ///
+    /// If it asks about more than 255 sessions.
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = self.key.to_vec();
         out.extend(self.generation.to_be_bytes());
-        out.extend([0, u8::try_from(self.asked.len()).unwrap()]);
+        out.extend([0, u8::try_from(self.asked.len()).expect("a HELLO asks about two sessions at most")]);
         out.extend(self.asked.concat());
         out.resize(54, 0);
         out
     }
 
-    pub(crate) fn parse(mut bytes: &[u8]) -> Option<Self> {
+    /// Nothing if the bytes are no such payload.
+    pub fn parse(mut bytes: &[u8]) -> Option<Self> {
         let key = take(&mut bytes)?;
         let generation = u32::from_be_bytes(take(&mut bytes)?);
         let [0, count @ 0..=2] = take(&mut bytes)? else { return None };
@@ -35,16 +42,18 @@ impl HelloPayload {
 
 /// What a WELCOME says in its encryption.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct WelcomePayload {
-    pub(crate) rsid: [u8; 8],
-    pub(crate) generation: u32,
-    pub(crate) held: u8,
-    pub(crate) boot: u64,
-    pub(crate) max_outstanding: u16,
+#[expect(missing_docs, reason = "the protocol says what the fields are")]
+pub struct WelcomePayload {
+    pub rsid: [u8; 8],
+    pub generation: u32,
+    pub held: u8,
+    pub boot: u64,
+    pub max_outstanding: u16,
 }
 
 impl WelcomePayload {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// Its bytes.
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = self.rsid.to_vec();
         out.extend(self.generation.to_be_bytes());
         out.push(self.held);
@@ -54,7 +63,8 @@ impl WelcomePayload {
         out
     }
 
-    pub(crate) fn parse(mut bytes: &[u8]) -> Option<Self> {
+    /// Nothing if the bytes are no such payload.
+    pub fn parse(mut bytes: &[u8]) -> Option<Self> {
         let payload = Self {
             rsid: take(&mut bytes)?,
             generation: u32::from_be_bytes(take(&mut bytes)?),
@@ -68,40 +78,45 @@ impl WelcomePayload {
 
 /// What the two messages leave to both sides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Keys {
-    pub(crate) hash: Key,
-    pub(crate) of_initiator: Key,
-    pub(crate) of_responder: Key,
+pub struct Keys {
+    /// Noise's handshake hash.
+    pub hash: Key,
+    /// For records of the initiator, in the first epoch.
+    pub of_initiator: Key,
+    /// For records of the responder, in the first epoch.
+    pub of_responder: Key,
 }
 
-pub(crate) struct Initiator {
+/// A handshake that was begun.
+#[derive(Clone, Debug)]
+pub struct Initiator {
     state: Symmetric,
     ephemeral: Key,
     dh_secret: Key,
 }
 
 impl Initiator {
-    /// Gives the Noise message of the HELLO as well.
-    pub(crate) fn start(
+    /// Begins one; gives the Noise message of the HELLO as well, or nothing if the responder's key is unusable.
+    pub fn start(
         me: &Identity,
         responder: &Key,
         isid: [u8; 8],
         ephemeral: Key,
         payload: &[u8],
-    ) -> (Self, Vec<u8>) {
-        let (e, s, rs) = (dh_public(&ephemeral), me.dh_secret(), dh_public_of(responder).unwrap());
+    ) -> Option<(Self, Vec<u8>)> {
+        let (e, s, rs) = (dh_public(&ephemeral), me.dh_secret(), dh_public_of(responder)?);
         let mut state = Symmetric::new(&prologue(&node_id(responder), isid), &rs);
         let mut message = e.to_vec();
         state.mix_hash(&e);
-        state.mix_key(&dh(&ephemeral, &rs).unwrap());
+        state.mix_key(&dh(&ephemeral, &rs)?);
         message.extend(state.encrypt(&dh_public(&s)));
-        state.mix_key(&dh(&s, &rs).unwrap());
+        state.mix_key(&dh(&s, &rs)?);
         message.extend(state.encrypt(payload));
-        (Self { state, ephemeral, dh_secret: s }, message)
+        Some((Self { state, ephemeral, dh_secret: s }, message))
     }
 
-    /// Takes the Noise message of the WELCOME; gives its payload too.
-    pub(crate) fn finish(mut self, message: &[u8]) -> Option<(Keys, WelcomePayload)> {
+    /// Takes the Noise message of the WELCOME; gives its payload too, or nothing if it is none for this HELLO.
+    pub fn finish(mut self, message: &[u8]) -> Option<(Keys, WelcomePayload)> {
         let (re, sealed) = message.split_first_chunk()?;
         self.state.mix_hash(re);
         self.state.mix_key(&dh(&self.ephemeral, re)?);
@@ -111,15 +126,19 @@ impl Initiator {
     }
 }
 
-pub(crate) struct Responder {
+/// A HELLO that was opened.
+#[derive(Clone, Debug)]
+pub struct Responder {
     state: Symmetric,
     initiator_ephemeral: Key,
     initiator_static: Key,
-    pub(crate) payload: HelloPayload,
+    /// What it said.
+    pub payload: HelloPayload,
 }
 
 impl Responder {
-    pub(crate) fn open(me: &Identity, isid: [u8; 8], message: &[u8]) -> Option<Self> {
+    /// Opens the Noise message of a HELLO; nothing if it is none for this node, or of whom it says that it is.
+    pub fn open(me: &Identity, isid: [u8; 8], message: &[u8]) -> Option<Self> {
         let (e, sealed) = message.split_first_chunk()?;
         let (sealed_static, sealed_payload) = sealed.split_first_chunk::<48>()?;
         let secret = me.dh_secret();
@@ -135,22 +154,24 @@ impl Responder {
         Some(Self { state, initiator_ephemeral: *e, initiator_static, payload })
     }
 
-    /// Gives the Noise message of the WELCOME.
-    pub(crate) fn answer(mut self, ephemeral: Key, payload: &[u8]) -> (Vec<u8>, Keys) {
+    /// Gives the Noise message of the WELCOME, or nothing if the HELLO was made to yield a key that anybody knows.
+    pub fn answer(mut self, ephemeral: Key, payload: &[u8]) -> Option<(Vec<u8>, Keys)> {
         let e = dh_public(&ephemeral);
         self.state.mix_hash(&e);
-        self.state.mix_key(&dh(&ephemeral, &self.initiator_ephemeral).unwrap());
-        self.state.mix_key(&dh(&ephemeral, &self.initiator_static).unwrap());
+        self.state.mix_key(&dh(&ephemeral, &self.initiator_ephemeral)?);
+        self.state.mix_key(&dh(&ephemeral, &self.initiator_static)?);
         let sealed = self.state.encrypt(payload);
-        ([&e[..], &sealed].concat(), self.state.split())
+        Some(([&e[..], &sealed].concat(), self.state.split()))
     }
 }
 
-pub(crate) fn prologue(recipient: &[u8; 20], isid: [u8; 8]) -> Vec<u8> {
+/// What both sides hash first.
+pub fn prologue(recipient: &[u8; 20], isid: [u8; 8]) -> Vec<u8> {
     [b"EGTP\x02", &recipient[..], &isid].concat()
 }
 
 /// Noise's SymmetricState.
+#[derive(Clone, Debug)]
 struct Symmetric {
     hash: Key,
     chaining_key: Key,

@@ -5,33 +5,44 @@ use sha1::{Digest as _, Sha1};
 use super::packet::VERSION;
 use super::{put_counted, take, take_counted, take_slice};
 
-pub(crate) const QUERY: u8 = 0;
-pub(crate) const REPLY: u8 = 1;
-pub(crate) const NOTICE: u8 = 2;
+/// The kind of a message that wants a reply.
+pub const QUERY: u8 = 0;
+/// The kind of a message that is one.
+pub const REPLY: u8 = 1;
+/// The kind of a message that wants none.
+pub const NOTICE: u8 = 2;
 
+/// The fields of a message (section 12), the version apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Message {
-    pub(crate) kind: u8,
-    pub(crate) recipient: [u8; 20],
-    pub(crate) nonce: [u8; 20],
-    pub(crate) reference: [u8; 20],
-    pub(crate) type_name: String,
-    pub(crate) body: Vec<u8>,
+#[expect(missing_docs, reason = "the protocol says what the fields are")]
+pub struct Message {
+    pub kind: u8,
+    pub recipient: [u8; 20],
+    pub nonce: [u8; 20],
+    pub reference: [u8; 20],
+    pub type_name: String,
+    pub body: Vec<u8>,
 }
 
 impl Message {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// Its canonical bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the type is longer than 255 bytes.
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION, self.kind];
         out.extend(self.recipient);
         out.extend(self.nonce);
         out.extend(self.reference);
-        out.push(u8::try_from(self.type_name.len()).unwrap());
+        out.push(u8::try_from(self.type_name.len()).expect("a type fits its length"));
         out.extend(self.type_name.as_bytes());
         put_counted(&mut out, &self.body);
         out
     }
 
-    pub(crate) fn parse(mut bytes: &[u8]) -> Option<Self> {
+    /// Nothing if the bytes are no message.
+    pub fn parse(mut bytes: &[u8]) -> Option<Self> {
         let [VERSION, kind @ QUERY..=NOTICE] = take(&mut bytes)? else { return None };
         let (recipient, nonce, reference) = (take(&mut bytes)?, take(&mut bytes)?, take(&mut bytes)?);
         let [type_length @ 1..=64] = take(&mut bytes)? else { return None };
@@ -42,6 +53,6 @@ impl Message {
 }
 
 /// A message's id, from its canonical bytes.
-pub(crate) fn id(encoding: &[u8]) -> [u8; 20] {
+pub fn id(encoding: &[u8]) -> [u8; 20] {
     Sha1::digest(encoding).into()
 }

@@ -2,10 +2,13 @@
 
 use super::take;
 
-pub(crate) const VERSION: u8 = 2;
+/// The version of every packet and every message.
+pub const VERSION: u8 = 2;
 
+/// A packet (section 6).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Packet {
+#[expect(missing_docs, reason = "the protocol says what the kinds and their fields are")]
+pub enum Packet {
     Hello {
         isid: [u8; 8],
         cookie: [u8; 16],
@@ -36,7 +39,8 @@ pub(crate) enum Packet {
 }
 
 impl Packet {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// Its bytes, without their length.
+    pub fn encode(&self) -> Vec<u8> {
         let (kind, id, rest) = match self {
             Self::Hello { isid, cookie, noise } => (1, isid, [&cookie[..], noise].concat()),
             Self::Welcome { isid, noise } => (2, isid, noise.clone()),
@@ -48,7 +52,8 @@ impl Packet {
         [&[VERSION, kind][..], id, &rest].concat()
     }
 
-    pub(crate) fn parse(packet: &[u8]) -> Option<Self> {
+    /// Nothing if the bytes are no packet of a known kind and its length.
+    pub fn parse(packet: &[u8]) -> Option<Self> {
         let mut rest = packet;
         let [VERSION, kind] = take(&mut rest)? else { return None };
         let id = take(&mut rest)?;
@@ -67,15 +72,15 @@ impl Packet {
     }
 }
 
-/// As a stream carries it.
-pub(crate) fn framed(packet: &[u8]) -> Vec<u8> {
+/// A packet as a stream carries it: behind its length.
+pub fn framed(packet: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     super::put_counted(&mut out, packet);
     out
 }
 
-/// The whole packets of a stream; `stream` keeps the rest.
-pub(crate) fn unframed(stream: &mut Vec<u8>) -> Vec<Vec<u8>> {
+/// Takes the whole packets from the front of a stream; `stream` keeps the rest.
+pub fn unframed(stream: &mut Vec<u8>) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     let mut rest = &stream[..];
     while let Some(packet) = super::take_counted(&mut rest) {
