@@ -22,10 +22,10 @@ pub(crate) enum Timer {
     Connect(ConnectionId),
     /// The peer on a connection should have authenticated.
     Authenticate(ConnectionId),
+    /// A connection may be idle. Its probe comes after that: a probe under way would make it look busy.
+    Idle(ConnectionId),
     /// A silent connection is to be probed, or its probe has not been answered.
     Probe(ConnectionId),
-    /// A connection may be idle.
-    Idle(ConnectionId),
     /// A connection that is being closed in order takes too long.
     Linger(ConnectionId),
     /// A connection has bytes again that its own throttle allows.

@@ -393,3 +393,12 @@ fn a_node_that_has_used_its_last_sequence_number_stays_quiet() {
         }
     }
 }
+
+#[test]
+fn an_idle_connection_whose_probe_is_due_at_the_same_instant_is_closed_all_the_same() {
+    let mut scene = Scene::on(1, Network { latency: Duration::ZERO, ..Network::default() });
+    let (asker, peer) = (scene.add_node(), scene.add_node());
+    scene.ask(asker, peer, query(ECHO, b"hello"));
+    scene.run_secs(610);
+    assert_eq!([asker, peer].map(|node| scene.world.node(node).usage().connections), [0, 0]);
+}
