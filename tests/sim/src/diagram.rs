@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::storm::Recording;
-use crate::transcript::{Ending, Entry, What};
+use crate::transcript::{Ending, Entry, Names, What, since_beginning};
 use egtp::Reason;
 
 const MARGIN: usize = 150;
@@ -23,7 +23,12 @@ const CUT_OFF: &str = "#ccc";
 /// Draws what happened, one row for each entry of the transcript; what nodes look up, dial and note for themselves is left out.
 pub fn svg(recording: &Recording) -> String {
     let shown: Vec<&Entry> = recording.transcript.iter().filter(|entry| is_shown(&entry.what)).collect();
-    let mut diagram = Diagram { svg: String::new(), bottom: TOP + ROW * (shown.len() + 1), lanes: recording.nodes };
+    let mut diagram = Diagram {
+        svg: String::new(),
+        bottom: TOP + ROW * (shown.len() + 1),
+        lanes: recording.scenario.nodes.len(),
+        names: recording.names(),
+    };
     diagram.head(recording);
     diagram.states(&shown);
     diagram.messages(&shown);
@@ -41,6 +46,7 @@ struct Diagram {
     svg: String,
     bottom: usize,
     lanes: usize,
+    names: Names,
 }
 
 impl Diagram {
@@ -53,14 +59,13 @@ impl Diagram {
              orient=\"auto\"><path d=\"M0 0L8 4L0 8z\" fill=\"context-stroke\"/></marker></defs>\n\
              <rect width=\"100%\" height=\"100%\" fill=\"white\"/>"
         ));
-        let title = format!("seed {}: {}", recording.seed, recording.configuration.lines().next().unwrap_or_default());
+        let title = format!("{}: {}", recording.source, recording.scenario.network_in_words());
         self.text(10, 20, "#000", "start", &title);
         let legend = "solid: query; dashed: reply; hollow: its handler has it; light grey: cut off; grey: frozen; black: crashed";
         self.text(10, 38, "#555", "start", legend);
-        for lane in 0..self.lanes {
-            let x = x_of(lane);
+        for (lane, setup) in recording.scenario.nodes.iter().enumerate() {
+            let (x, name) = (x_of(lane), &setup.name);
             self.add(&format!("<path d=\"M{x} {TOP}V{}\" stroke=\"#bbb\"/>", self.bottom));
-            let name = format!("node {lane}");
             self.add(&format!(
                 "<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\" font-weight=\"bold\" font-size=\"14\">{name}</text>",
                 TOP - 16
@@ -135,17 +140,17 @@ impl Diagram {
     fn row(&mut self, row: usize, entry: &Entry, shown: &[&Entry]) {
         let y = y_of(row);
         if row == 0 || shown[row - 1].at != entry.at {
-            self.text(MARGIN - 50, y + 4, "#777", "end", &entry.at.to_string());
+            self.text(MARGIN - 50, y + 4, "#777", "end", &since_beginning(entry.at).to_string());
         }
         let Some(lane) = entry.node.map(|node| node.number()) else {
             let right = MARGIN + LANE * self.lanes - LANE / 2;
             self.add(&format!("<path d=\"M{MARGIN} {y}H{right}\" stroke=\"#777\" stroke-dasharray=\"1 4\"/>"));
-            return self.text(MARGIN, y - 3, "#555", "start", &entry.what.to_string());
+            return self.text(MARGIN, y - 3, "#555", "start", &self.names.what(&entry.what));
         };
         let x = x_of(lane) + 10;
         match &entry.what {
             What::Asks { query, to, type_name, bytes, .. } => {
-                let label = format!("#{query} {type_name} to node {}, {bytes} B", to.number());
+                let label = format!("#{query} {type_name} to {}, {bytes} B", self.names.of(*to));
                 self.dot(lane, row, colour_of(*query));
                 self.text(x, y + 4, colour_of(*query), "start", &label);
             }
@@ -171,7 +176,7 @@ impl Diagram {
             What::Cancels { query } => {
                 self.text(x, y + 4, colour_of(*query), "start", &format!("#{query} cancelled by the asker"));
             }
-            other => self.text(x, y + 4, "#555", "start", &other.to_string()),
+            other => self.text(x, y + 4, "#555", "start", &self.names.what(other)),
         }
     }
 

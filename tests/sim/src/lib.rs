@@ -24,6 +24,7 @@
 mod choice;
 pub mod diagram;
 mod link;
+pub mod scenario;
 pub mod scene;
 pub mod second;
 pub mod storm;

@@ -26,7 +26,7 @@ struct Arguments {
     /// How many seeds to run, from that one upwards
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     seeds: u64,
-    /// How many nodes there are, 2 to 1000 [default: 2 to 4, drawn]
+    /// How many nodes there are, 2 to 1000 [default: 3 to 5, drawn]
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
     /// For how many simulated hours things go wrong [default: until forty things have happened]
@@ -92,9 +92,10 @@ fn settings(arguments: &Arguments) -> Result<Settings, String> {
 
 fn show(arguments: &Arguments, recording: &Recording) -> Result<(), String> {
     if arguments.trace {
-        let mut text = recording.configuration.clone() + "\n";
+        let names = recording.names();
+        let mut text = recording.scenario.setting() + "\n";
         for entry in &recording.transcript {
-            let _never = writeln!(text, "{entry}");
+            let _never = writeln!(text, "{}", names.line(entry));
         }
         print(&text)?;
     }

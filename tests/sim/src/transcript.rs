@@ -1,11 +1,15 @@
-//! What happened in a storm, in lines that a person can read.
+//! What happened in a scenario, in lines that a person can read.
 
 use std::fmt;
 use std::time::Duration;
 
 use egtp::{Cause, Failure, Instant};
 
+use crate::scenario::Setup;
 use crate::world::NodeIndex;
+
+/// What time it is in a world in which nothing has happened yet. People are told the time since then.
+pub const BEGINNING: Instant = Instant::from_micros(1_000_000);
 
 /// One thing that happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,8 +57,10 @@ pub enum What {
     Cut { other: NodeIndex },
     /// It is gone.
     Crashes,
-    /// It is back, with what it had stored.
+    /// It is back, with what it has stored.
     Starts,
+    /// What it has stored is lost.
+    Wipes,
     /// Its process stands still.
     Freezes,
     /// Its process goes on.
@@ -65,6 +71,8 @@ pub enum What {
     Listening(bool),
     /// The directory forgets it.
     Unknown,
+    /// It is told where a peer was before it moved.
+    Outdated { peer: NodeIndex },
     /// Whether the directory leaves every question unanswered.
     DirectorySilent(bool),
     /// The next connection breaks in the middle.
@@ -83,52 +91,74 @@ pub enum Ending {
     Failed(Failure),
 }
 
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.at.to_string();
-        match self.node {
-            Some(node) => write!(f, "{at:>14}  node {:<3} {}", node.number(), self.what),
-            None => write!(f, "{at:>14}  {}", self.what),
+/// What people call the nodes of a world.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Names(Vec<String>);
+
+impl Names {
+    /// The names of these nodes, in the order in which they are added to their world.
+    pub fn new(nodes: &[Setup]) -> Self {
+        Self(nodes.iter().map(|setup| setup.name.clone()).collect())
+    }
+
+    /// The name of a node.
+    pub fn of(&self, node: NodeIndex) -> &str {
+        self.0.get(node.number()).map_or("somebody", String::as_str)
+    }
+
+    /// An entry as a line: when, who, what.
+    pub fn line(&self, entry: &Entry) -> String {
+        let at = since_beginning(entry.at).to_string();
+        let what = self.what(&entry.what);
+        match entry.node {
+            Some(node) => format!("{at:>14}  {:<8} {what}", self.of(node)),
+            None => format!("{at:>14}  {what}"),
+        }
+    }
+
+    /// What happened, in words.
+    pub fn what(&self, what: &What) -> String {
+        match what {
+            What::Asks { query, to, type_name, bytes, hard } => {
+                let within = Instant::ZERO + *hard;
+                format!("asks {} #{query}: {type_name}, {bytes} bytes, within {within}", self.of(*to))
+            }
+            What::Arrives { query, from } => format!("is asked #{query} by {}", self.of(*from)),
+            What::Answers { query, bytes } => format!("answers #{query}: {bytes} bytes"),
+            What::Declines { query } => format!("declines #{query}"),
+            What::Withdrawn { query } => format!("is told that nobody waits for #{query}"),
+            What::Cancels { query } => format!("cancels #{query}"),
+            What::SoftTimeout { query } => format!("is told that #{query} takes long"),
+            What::Ends { query, ending } => format!("has the verdict of #{query}: {ending}"),
+            What::Notifies { to } => format!("notifies {}", self.of(*to)),
+            What::Noticed { from } => format!("is notified by {}", self.of(*from)),
+            What::LooksUp { peer } => format!("looks up {}", self.of(*peer)),
+            What::Dials { peer } => format!("dials {}", self.of(*peer)),
+            What::Noted { cause, peer: Some(peer) } => format!("notes of {}: {}", self.of(*peer), cause.text()),
+            What::Noted { cause, peer: None } => format!("notes: {}", cause.text()),
+            What::Cut { other } => format!("loses its connections with {}", self.of(*other)),
+            What::Crashes => "crashes".into(),
+            What::Starts => "starts again".into(),
+            What::Wipes => "loses what it has stored".into(),
+            What::Freezes => "freezes".into(),
+            What::Thaws => "goes on".into(),
+            What::Silent(true) => "is cut off: packets to and from it vanish".into(),
+            What::Silent(false) => "is no longer cut off".into(),
+            What::Listening(true) => "opens its port".into(),
+            What::Listening(false) => "closes its port".into(),
+            What::Unknown => "is forgotten by the directory".into(),
+            What::Outdated { peer } => format!("is told where {} was before it moved", self.of(*peer)),
+            What::DirectorySilent(true) => "the directory falls silent".into(),
+            What::DirectorySilent(false) => "the directory answers".into(),
+            What::NextConnectionBreaks { bytes } => format!("the next connection will break after {bytes} bytes"),
+            What::Heals => "everything heals".into(),
         }
     }
 }
 
-impl fmt::Display for What {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Asks { query, to, type_name, bytes, hard } => {
-                let hard = hard.as_secs_f64();
-                write!(f, "asks node {} #{query}: {type_name}, {bytes} bytes, within {hard:.6} s", to.number())
-            }
-            Self::Arrives { query, from } => write!(f, "is asked #{query} by node {}", from.number()),
-            Self::Answers { query, bytes } => write!(f, "answers #{query}: {bytes} bytes"),
-            Self::Declines { query } => write!(f, "declines #{query}"),
-            Self::Withdrawn { query } => write!(f, "is told that nobody waits for #{query}"),
-            Self::Cancels { query } => write!(f, "cancels #{query}"),
-            Self::SoftTimeout { query } => write!(f, "is told that #{query} takes long"),
-            Self::Ends { query, ending } => write!(f, "has the verdict of #{query}: {ending}"),
-            Self::Notifies { to } => write!(f, "notifies node {}", to.number()),
-            Self::Noticed { from } => write!(f, "is notified by node {}", from.number()),
-            Self::LooksUp { peer } => write!(f, "looks up node {}", peer.number()),
-            Self::Dials { peer } => write!(f, "dials node {}", peer.number()),
-            Self::Noted { cause, peer: Some(peer) } => write!(f, "notes of node {}: {}", peer.number(), cause.text()),
-            Self::Noted { cause, peer: None } => write!(f, "notes: {}", cause.text()),
-            Self::Cut { other } => write!(f, "loses its connections with node {}", other.number()),
-            Self::Crashes => f.write_str("crashes"),
-            Self::Starts => f.write_str("starts again"),
-            Self::Freezes => f.write_str("freezes"),
-            Self::Thaws => f.write_str("goes on"),
-            Self::Silent(true) => f.write_str("is cut off: packets to and from it vanish"),
-            Self::Silent(false) => f.write_str("is no longer cut off"),
-            Self::Listening(true) => f.write_str("opens its port"),
-            Self::Listening(false) => f.write_str("closes its port"),
-            Self::Unknown => f.write_str("is forgotten by the directory"),
-            Self::DirectorySilent(true) => f.write_str("the directory falls silent"),
-            Self::DirectorySilent(false) => f.write_str("the directory answers"),
-            Self::NextConnectionBreaks { bytes } => write!(f, "the next connection will break after {bytes} bytes"),
-            Self::Heals => f.write_str("everything heals"),
-        }
-    }
+/// The time since the world began.
+pub(crate) fn since_beginning(at: Instant) -> Instant {
+    Instant::ZERO + at.saturating_since(BEGINNING)
 }
 
 impl fmt::Display for Ending {
@@ -139,5 +169,23 @@ impl fmt::Display for Ending {
                 write!(f, "{} at {:?}, executed: {:?}", failure.reason.name(), failure.stage, failure.executed)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Network, World};
+
+    #[test]
+    fn a_line_says_when_and_who_and_what() {
+        let mut world = World::new(1, Network::default());
+        assert_eq!(world.now(), BEGINNING);
+        let (one, other) = (world.add_node(), world.add_node());
+        let names = Names::new(&[Setup::usual(0), Setup::usual(1)]);
+        let at = BEGINNING + Duration::from_millis(20);
+        let entry = Entry { at, node: Some(other), what: What::Arrives { query: 3, from: one } };
+        assert_eq!(names.line(&entry), "     0.020000s  bob      is asked #3 by alice");
+        assert_eq!(names.line(&Entry { at, node: None, what: What::Heals }), "     0.020000s  everything heals");
     }
 }

@@ -47,6 +47,6 @@ fn impossible_settings_end_with_two_and_are_named() {
 #[test]
 fn a_trace_tells_of_every_query() {
     let out = text(&run(&["--seed", "3", "--trace"]).stdout);
-    assert!(out.contains(" asks node ") && out.contains(" has the verdict of #"), "{out}");
+    assert!(out.contains(" asks bob #") && out.contains(" has the verdict of #"), "{out}");
     assert!(out.trim_end().lines().last().unwrap().starts_with("digest: "), "{out}");
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod oracle;
+mod play;
 mod sweep;
 mod weather;
 
@@ -19,8 +20,10 @@ use std::time::Duration;
 
 use egtp::Instant;
 
-use crate::transcript::Entry;
-use weather::Storm;
+use crate::scenario::{Scenario, Step};
+use crate::transcript::{Entry, Names, since_beginning};
+use play::Play;
+use weather::Weather;
 
 pub use sweep::{Total, sweep};
 
@@ -39,7 +42,7 @@ impl Settings {
     /// The longest time that faults go on: a year.
     pub const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
-    /// So many nodes, instead of two to four.
+    /// So many nodes, instead of three to five.
     ///
     /// # Errors
     ///
@@ -114,68 +117,133 @@ pub struct Violation {
 }
 
 /// A storm and everything that happened in it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Recording {
-    /// From which seed.
-    pub seed: u64,
-    /// With which settings.
-    pub settings: Settings,
-    /// What was drawn: the nodes, their limits and the network, in words.
-    pub configuration: String,
+    /// Where it came from.
+    pub source: Source,
+    /// Who was there and what was done, up to the step that broke a promise.
+    pub scenario: Scenario,
     /// What happened, in order.
     pub transcript: Vec<Entry>,
-    /// How many nodes there were.
-    pub nodes: usize,
     /// What came of it.
     pub outcome: Outcome,
+}
+
+/// Where a storm came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// It was drawn from a seed, with these settings.
+    Seed(u64, Settings),
+    /// It was drawn from a fuzzer's bytes.
+    Bytes,
+    /// Somebody wrote it, or shrank it.
+    Script,
 }
 
 /// So many lines of a transcript are enough to see how a promise was broken.
 const LAST_LINES: usize = 40;
 
 impl Recording {
-    /// The command that repeats it.
-    pub fn command(&self) -> String {
-        let nodes = self.settings.nodes.map_or(String::new(), |nodes| format!(" --nodes {nodes}"));
-        let hours =
-            self.settings.lasts.map_or(String::new(), |time| format!(" --hours {}", time.as_secs_f64() / 3600.0));
-        format!("cargo run --release -p egtp-sim -- --seed {}{nodes}{hours} --trace", self.seed)
+    /// What people call the nodes.
+    pub fn names(&self) -> Names {
+        Names::new(&self.scenario.nodes)
+    }
+
+    /// What is wrong, in one line for each promise that was broken.
+    pub fn broken(&self) -> Vec<String> {
+        let told = |Violation { at, what }: &Violation| format!("broken at {}: {what}", since_beginning(*at));
+        self.outcome.violations.iter().map(told).collect()
     }
 
     /// What a person needs to know about a storm that broke a promise: the seed, what was drawn, the last lines of the
     /// transcript, what is wrong, and the command that repeats it.
     pub fn report(&self) -> String {
-        use fmt::Write as _;
-        let mut text = format!("seed {} did it: a promise was broken\n{}\n", self.seed, self.configuration);
+        let mut lines = vec![format!("{} did it: a promise was broken", self.source), self.scenario.setting()];
         let left_out = self.transcript.len().saturating_sub(LAST_LINES);
         if left_out > 0 {
-            let _never = writeln!(text, "... {left_out} lines before these");
+            lines.push(format!("... {left_out} lines before these"));
         }
-        for entry in &self.transcript[left_out..] {
-            let _never = writeln!(text, "{entry}");
+        let names = self.names();
+        lines.extend(self.transcript[left_out..].iter().map(|entry| names.line(entry)));
+        lines.extend(self.broken());
+        lines.extend(self.source.command().map(|command| format!("again: {command}")));
+        lines.join("\n") + "\n"
+    }
+}
+
+impl Source {
+    /// The command that repeats it.
+    pub fn command(&self) -> Option<String> {
+        let Self::Seed(seed, Settings { nodes, lasts }) = self else { return None };
+        let nodes = nodes.map_or(String::new(), |nodes| format!(" --nodes {nodes}"));
+        let hours = lasts.map_or(String::new(), |time| format!(" --hours {}", time.as_secs_f64() / 3600.0));
+        Some(format!("cargo run --release -p egtp-sim -- --seed {seed}{nodes}{hours} --trace"))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seed(seed, _) => write!(f, "seed {seed}"),
+            Self::Bytes => f.write_str("this input"),
+            Self::Script => f.write_str("this script"),
         }
-        for Violation { at, what } in &self.outcome.violations {
-            let _never = writeln!(text, "broken at {at}: {what}");
-        }
-        let _never = writeln!(text, "again: {}", self.command());
-        text
     }
 }
 
 /// Lets a storm pass over a small world and checks every promise. Everything follows from the seed and the settings.
 pub fn run(seed: u64, settings: &Settings) -> Outcome {
-    record(seed, settings).outcome
+    let (scenario, mut weather) = Weather::from_seed(seed, settings);
+    play(&scenario, &mut weather).0
+}
+
+/// Does the same from bytes: a shorter input is a smaller storm, and with none at all nothing goes wrong.
+pub fn run_bytes(bytes: &[u8]) -> Outcome {
+    let (scenario, mut weather) = Weather::from_bytes(bytes);
+    play(&scenario, &mut weather).0
 }
 
 /// Does the same as [`run`], and gives back what happened as well.
 pub fn record(seed: u64, settings: &Settings) -> Recording {
-    let mut storm = Storm::new(seed, settings);
-    let passed = catch_unwind(AssertUnwindSafe(|| storm.pass()));
-    if let Err(panic) = passed {
+    let (scenario, weather) = Weather::from_seed(seed, settings);
+    record_steps(Source::Seed(seed, *settings), scenario, weather)
+}
+
+/// Does the same as [`run_bytes`], and gives back what happened as well.
+pub fn record_bytes(bytes: &[u8]) -> Recording {
+    let (scenario, weather) = Weather::from_bytes(bytes);
+    record_steps(Source::Bytes, scenario, weather)
+}
+
+/// Plays a scenario, and gives back what happened.
+pub fn record_scenario(scenario: &Scenario) -> Recording {
+    let stage = Scenario { steps: Vec::new(), ..scenario.clone() };
+    record_steps(Source::Script, stage, scenario.steps.iter().copied())
+}
+
+fn record_steps(source: Source, mut scenario: Scenario, steps: impl Iterator<Item = Step>) -> Recording {
+    let mut played = Vec::new();
+    let (outcome, transcript) = play(&scenario, steps.inspect(|&step| played.push(step)));
+    scenario.steps = played;
+    Recording { source, scenario, transcript, outcome }
+}
+
+/// Plays these steps on the stage of a scenario, until a promise is broken.
+fn play(stage: &Scenario, steps: impl Iterator<Item = Step>) -> (Outcome, Vec<Entry>) {
+    let mut play = Play::new(stage);
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        for step in steps {
+            play.step(&step);
+            if !play.all_is_well() {
+                return;
+            }
+        }
+    }));
+    if let Err(panic) = played {
         let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        storm.violate(format!("something panicked: {}", message.unwrap_or("it did not say why")));
+        play.violate(format!("something panicked: {}", message.unwrap_or("it did not say why")));
     }
-    storm.recorded(seed, *settings)
+    play.end()
 }
 
 #[cfg(test)]
@@ -193,10 +261,31 @@ mod tests {
     }
 
     #[test]
+    fn a_shorter_input_is_a_smaller_storm_and_none_at_all_is_a_tiny_one() {
+        let nothing = record_bytes(&[]);
+        assert_eq!((nothing.scenario.nodes.len(), &nothing.scenario.steps[..]), (2, &[Step::Heal][..]));
+        let bytes: Vec<u8> = (0..300u32).map(|at| (at * 131 % 251) as u8).collect();
+        let (longer, shorter) = (record_bytes(&bytes), record_bytes(&bytes[..150]));
+        assert!(longer.scenario.steps.len() > shorter.scenario.steps.len() + 5);
+        let common = shorter.scenario.steps.len() - 3;
+        assert_eq!(longer.scenario.steps[..common], shorter.scenario.steps[..common]);
+        for recording in [nothing, longer, shorter] {
+            assert_eq!(recording.outcome.violations, [], "{}", recording.report());
+        }
+        assert_eq!(run_bytes(&bytes), record_bytes(&bytes).outcome);
+    }
+
+    #[test]
+    fn a_recorded_scenario_plays_as_the_seed_that_it_was_drawn_from() {
+        let recording = record(4, &Settings::default());
+        assert_eq!(record_scenario(&recording.scenario).outcome, recording.outcome);
+    }
+
+    #[test]
     fn what_is_set_is_not_drawn() {
         let settings = Settings::default().nodes(6).unwrap().lasting(Duration::from_secs(300)).unwrap();
         let recording = record(5, &settings);
-        assert_eq!((recording.nodes, &recording.outcome.violations[..]), (6, &[][..]));
+        assert_eq!((recording.scenario.nodes.len(), &recording.outcome.violations[..]), (6, &[][..]));
         assert!(recording.outcome.simulated > run(5, &Settings::default()).simulated + Duration::from_secs(100));
     }
 
@@ -216,7 +305,7 @@ mod tests {
         recording.outcome.violations.push(Violation { at: Instant::from_micros(2_000_000), what: "nothing".into() });
         let report = recording.report();
         assert!(report.starts_with("seed 3 did it: "), "{report}");
-        assert!(report.contains("\nbroken at 2.000000s: nothing\n"), "{report}");
+        assert!(report.contains("\nbroken at 1.000000s: nothing\n"), "{report}");
         assert!(report.ends_with("again: cargo run --release -p egtp-sim -- --seed 3 --nodes 3 --trace\n"), "{report}");
     }
 }

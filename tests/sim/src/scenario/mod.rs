@@ -1,0 +1,115 @@
+//! A scenario: a small world and what happens in it, as data.
+//!
+//! It has a form in words, in which people write scripts and in which a storm that broke a promise is reported; see
+//! [`Scenario`'s `FromStr`](Scenario#impl-FromStr-for-Scenario) and [`crate::script`].
+
+mod settings;
+mod text;
+mod words;
+
+use std::time::Duration;
+
+use egtp::Config;
+
+pub use words::Malformed;
+
+use crate::Network;
+
+/// A world and what happens in it. The same scenario plays the same way every time.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Scenario {
+    /// The world's seed: keys, jitter and the sizes of chunks follow from it.
+    pub seed: u64,
+    /// What links are like.
+    pub network: Network,
+    /// Who is there. Steps name nodes by their place in this list.
+    pub nodes: Vec<Setup>,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+/// A node as it is set up.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Setup {
+    /// What people call it: one word.
+    pub name: String,
+    /// Its limits, timers and throttle.
+    pub config: Config,
+}
+
+/// One thing that is done, or time that passes. Whatever makes no sense at the time, such as a question from a node that has
+/// crashed, is skipped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the fields say what they are")]
+pub enum Step {
+    /// Time passes.
+    Wait(Duration),
+    /// A node asks, with a body of so many bytes, at least eight: a query carries its number.
+    Ask { from: usize, to: usize, type_name: &'static str, bytes: usize, soft: Option<Duration>, hard: Duration },
+    /// A node says something that needs no answer.
+    Notify { from: usize, to: usize },
+    /// A node gives up the oldest query that it waits for.
+    Cancel { node: usize },
+    /// A node answers everything that it has kept.
+    Answer { node: usize },
+    /// All connections between two nodes break.
+    Cut { one: usize, other: usize },
+    /// The next connection that opens breaks once it has carried so many bytes.
+    BreakNext { bytes: usize },
+    /// A node's process is killed: its connections break.
+    Crash { node: usize },
+    /// A node that is not running starts, with what it had stored.
+    Start { node: usize },
+    /// What a node has stored is lost.
+    Wipe { node: usize },
+    /// A node's process stands still.
+    Freeze { node: usize },
+    /// A node's process goes on.
+    Thaw { node: usize },
+    /// Whether everything to and from a node vanishes.
+    Silence { node: usize, silent: bool },
+    /// Whether a node's port is open.
+    Listen { node: usize, listening: bool },
+    /// The directory forgets a node.
+    Forget { node: usize },
+    /// Whether the directory leaves every question unanswered.
+    DirectorySilent(bool),
+    /// A node has so many of something: one of [`USAGES`].
+    Expect { node: usize, usage: &'static str, count: usize },
+    /// A node that knows nothing of another is told where that one was before it moved.
+    Outdate { node: usize, peer: usize },
+    /// Everything heals; then nothing may be left over, and everybody must be able to reach everybody.
+    Heal,
+}
+
+/// What a node can be asked for: the types of [`crate::scene::TYPES`], and one that nobody serves.
+pub const ASKED_FOR: [&str; 6] =
+    [crate::scene::ECHO, crate::scene::EMPTY, crate::scene::KEEP, crate::scene::NEVER, crate::scene::NO, "unknown"];
+
+/// What can be counted at a node: the fields of [`egtp::Usage`].
+pub const USAGES: [&str; 13] = [
+    "connections",
+    "unauthenticated_connections",
+    "peers",
+    "sessions",
+    "tentative_sessions",
+    "queries",
+    "query_bytes",
+    "incoming",
+    "assembly_bytes",
+    "reply_bytes",
+    "undelivered_bytes",
+    "lookups",
+    "timers",
+];
+
+impl Setup {
+    /// The node of this number under its usual name, with the default configuration.
+    pub fn usual(number: usize) -> Self {
+        const NAMES: [&str; 12] =
+            ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "ken", "laura"];
+        let name = NAMES.get(number).map_or_else(|| format!("node{number}"), |&name| name.to_owned());
+        Self { name, config: Config::default() }
+    }
+}

@@ -1,0 +1,401 @@
+//! Plays the steps of a scenario in a world, and lets the oracle see all of it.
+
+use std::time::Duration;
+
+use egtp::{Instant, PeerRefusal, Query, SignedRecord, Strategies, Usage};
+
+use super::oracle::Oracle;
+use super::weather::LONGEST;
+use super::{Outcome, Violation};
+use crate::scenario::{Scenario, Step, USAGES};
+use crate::scene::{ECHO, NEVER, TYPES, long_body, type_name};
+use crate::transcript::{Entry, What};
+use crate::{NodeIndex, World};
+
+/// After a storm, so many queries at most are asked by each node.
+const NEIGHBOURS: usize = 20;
+
+/// So many nodes at most ask everybody, themselves included.
+const FEW: usize = 5;
+
+pub(super) struct Play {
+    world: World,
+    nodes: Vec<NodeIndex>,
+    health: Vec<Health>,
+    oracle: Oracle,
+    began: Instant,
+    /// Some node may have so few connections that it cannot talk to everybody.
+    cramped: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Health {
+    crashed: bool,
+    frozen: bool,
+    /// When it was last able to do what was due.
+    thawed: Instant,
+}
+
+impl Play {
+    /// The world of a scenario, before its first step.
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        let mut world = World::new(scenario.seed, scenario.network);
+        let mut nodes = Vec::new();
+        for setup in &scenario.nodes {
+            let node = world.add_node_with(setup.config.clone().check().expect("a scenario's limits are in range"));
+            serve_everything(&mut world, node);
+            nodes.push(node);
+        }
+        let needed = nodes.len().min(NEIGHBOURS);
+        let cramped = scenario.nodes.iter().any(|setup| setup.config.limits.connections < needed);
+        let oracle = Oracle::new(&world, &nodes);
+        let began = world.now();
+        Self { world, health: vec![Health::default(); nodes.len()], nodes, oracle, began, cramped }
+    }
+
+    /// Does one thing, unless a promise has been broken already.
+    pub(super) fn step(&mut self, step: &Step) {
+        if !self.all_is_well() {
+            return;
+        }
+        match *step {
+            Step::Wait(time) => self.run(time),
+            Step::Ask { from, to, type_name, bytes, soft, hard } => {
+                self.ask(from, to, type_name, bytes, soft, hard);
+            }
+            Step::Notify { from, to } => self.notify(from, to),
+            Step::Cancel { node } => self.cancel(node),
+            Step::Answer { node } => self.answer(node),
+            Step::Cut { one, other } => {
+                let (node, other) = (self.nodes[one], self.nodes[other]);
+                self.write(Some(node), What::Cut { other });
+                self.world.cut(node, other);
+            }
+            Step::BreakNext { bytes } => {
+                self.write(None, What::NextConnectionBreaks { bytes });
+                self.world.break_next_connection_after(Some(bytes));
+            }
+            Step::Crash { node } => self.crash(node),
+            Step::Start { node } => self.start(node),
+            Step::Wipe { node } => {
+                self.write(Some(self.nodes[node]), What::Wipes);
+                self.world.wipe(self.nodes[node]);
+            }
+            Step::Freeze { node } => self.freeze(node),
+            Step::Thaw { node } => self.thaw(node),
+            Step::Silence { node, silent } => {
+                self.write(Some(self.nodes[node]), What::Silent(silent));
+                self.world.set_silent(self.nodes[node], silent);
+            }
+            Step::Listen { node, listening } => {
+                self.write(Some(self.nodes[node]), What::Listening(listening));
+                self.world.set_listening(self.nodes[node], listening);
+            }
+            Step::Forget { node } => {
+                let id = self.world.id(self.nodes[node]);
+                self.write(Some(self.nodes[node]), What::Unknown);
+                self.world.set_record(id, None);
+            }
+            Step::DirectorySilent(silent) => {
+                self.write(None, What::DirectorySilent(silent));
+                self.world.set_directory_silent(silent);
+            }
+            Step::Outdate { node, peer } => self.outdate(node, peer),
+            Step::Expect { node, usage, count } => self.expect(node, usage, count),
+            Step::Heal => self.heal(),
+        }
+    }
+
+    pub(super) fn violate(&mut self, what: String) {
+        let at = self.world.now();
+        self.oracle.violations.push(Violation { at, what });
+    }
+
+    pub(super) fn all_is_well(&self) -> bool {
+        self.oracle.violations.is_empty()
+    }
+
+    /// What came of it, and what happened.
+    pub(super) fn end(mut self) -> (Outcome, Vec<Entry>) {
+        self.oracle.watch(&self.world);
+        let outcome = Outcome {
+            digest: self.world.digest(),
+            queries: self.oracle.asked.len() as u64,
+            verdicts: self.oracle.verdicts,
+            simulated: self.world.now().saturating_since(self.began),
+            violations: self.oracle.violations,
+        };
+        (outcome, self.oracle.transcript)
+    }
+
+    fn is_able(&self, node: usize) -> bool {
+        !self.health[node].crashed && !self.health[node].frozen
+    }
+
+    fn write(&mut self, node: Option<NodeIndex>, what: What) {
+        self.oracle.watch(&self.world);
+        self.oracle.transcript.push(Entry { at: self.world.now(), node, what });
+    }
+
+    /// Asks, and gives back the query's number.
+    fn ask(
+        &mut self,
+        from: usize,
+        to: usize,
+        name: &'static str,
+        bytes: usize,
+        soft: Option<Duration>,
+        hard: Duration,
+    ) -> Option<usize> {
+        if !self.is_able(from) {
+            return None;
+        }
+        let (from, to) = (self.nodes[from], self.nodes[to]);
+        let serial = self.oracle.asked.len();
+        let number = (serial as u64).to_be_bytes();
+        let length = bytes.saturating_sub(number.len());
+        let body = [&number[..], &long_body(length)].concat();
+        let bytes = body.len();
+        let mut query = Query::new(type_name(name), body).hard_timeout(hard);
+        if let Some(soft) = soft {
+            query = query.soft_timeout(soft);
+        }
+        self.write(Some(from), What::Asks { query: serial, to, type_name: name, bytes, hard });
+        let now = self.world.now();
+        match self.world.query(from, to, query) {
+            Ok(id) => {
+                self.oracle.was_asked(id, from, to, name, length, now + hard);
+                Some(serial)
+            }
+            Err(refusal) => {
+                self.violate(format!("node {} refuses to ask: {refusal}", from.number()));
+                None
+            }
+        }
+    }
+
+    fn notify(&mut self, from: usize, to: usize) {
+        if self.is_able(from) {
+            let (from, to) = (self.nodes[from], self.nodes[to]);
+            self.write(Some(from), What::Notifies { to });
+            let id = self.world.id(to);
+            let noticed = self.world.with(from, |node, now| node.notify(now, id, type_name(NEVER), vec![0; 8]));
+            if let Err(refusal) = noticed {
+                self.violate(format!("node {} refuses to notify: {refusal:?}", from.number()));
+            }
+        }
+    }
+
+    fn cancel(&mut self, node: usize) {
+        let index = self.nodes[node];
+        if let (Some((id, query)), true) = (self.oracle.waiting_at(index), self.is_able(node)) {
+            self.write(Some(index), What::Cancels { query });
+            if let Err(refusal) = self.world.with(index, |node, now| node.cancel(now, id)) {
+                // Its verdict may be on its way to the application.
+                self.run(Duration::ZERO);
+                if self.oracle.waiting_at(index).is_some_and(|(waiting, _)| waiting == id) {
+                    self.violate(format!("query {query} has no verdict and cannot be cancelled: {refusal}"));
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, node: usize) {
+        if self.is_able(node) {
+            let (its, others) =
+                std::mem::take(&mut self.oracle.kept).into_iter().partition(|kept| kept.node == self.nodes[node]);
+            self.oracle.kept = others;
+            for kept in Vec::into_iter(its) {
+                self.write(Some(kept.node), What::Answers { query: kept.query, bytes: kept.body.len() });
+                self.world.reply(kept.node, kept.token, kept.body);
+            }
+        }
+    }
+
+    fn crash(&mut self, node: usize) {
+        if !self.health[node].crashed {
+            self.thaw(node);
+            self.health[node].crashed = true;
+            self.write(Some(self.nodes[node]), What::Crashes);
+            self.world.crash(self.nodes[node]);
+            self.oracle.forget(self.nodes[node]);
+        }
+    }
+
+    fn start(&mut self, node: usize) {
+        if self.health[node].crashed {
+            self.health[node].crashed = false;
+            self.write(Some(self.nodes[node]), What::Starts);
+            self.world.start(self.nodes[node]);
+            serve_everything(&mut self.world, self.nodes[node]);
+        }
+    }
+
+    fn freeze(&mut self, node: usize) {
+        if self.is_able(node) {
+            self.health[node].frozen = true;
+            self.write(Some(self.nodes[node]), What::Freezes);
+            self.world.set_frozen(self.nodes[node], true);
+        }
+    }
+
+    fn thaw(&mut self, node: usize) {
+        if self.health[node].frozen {
+            self.health[node] = Health { frozen: false, thawed: self.world.now(), ..self.health[node] };
+            self.write(Some(self.nodes[node]), What::Thaws);
+            self.world.set_frozen(self.nodes[node], false);
+        }
+    }
+
+    /// Its own record of now, with another address and the number before.
+    fn outdate(&mut self, node: usize, peer: usize) {
+        if self.health[node].crashed || self.health[peer].crashed {
+            return;
+        }
+        let (node, peer) = (self.nodes[node], self.nodes[peer]);
+        let number = self.world.node(peer).record().map_or(0, SignedRecord::sequence);
+        let strategies =
+            Strategies { addresses: vec![std::net::SocketAddr::from(([10, 9, 9, 9], 4000))], relays: Vec::new() };
+        let old = SignedRecord::sign(self.world.identity(peer), number.saturating_sub(1), strategies);
+        self.write(Some(node), What::Outdated { peer });
+        if let Ok(old) = old {
+            let _knows_better = self.world.with(node, |node, now| node.learn(now, old));
+        }
+    }
+
+    fn expect(&mut self, node: usize, usage: &str, count: usize) {
+        let name = self.nodes[node].number();
+        if self.health[node].crashed {
+            return self.violate(format!("node {name} is not running and has no {usage}"));
+        }
+        let Usage {
+            connections,
+            unauthenticated_connections,
+            peers,
+            sessions,
+            tentative_sessions,
+            queries,
+            query_bytes,
+            incoming,
+            assembly_bytes,
+            reply_bytes,
+            undelivered_bytes,
+            lookups,
+            timers,
+        } = self.world.node(self.nodes[node]).usage();
+        let counts = [
+            connections,
+            unauthenticated_connections,
+            peers,
+            sessions,
+            tentative_sessions,
+            queries,
+            query_bytes,
+            incoming,
+            assembly_bytes,
+            reply_bytes,
+            undelivered_bytes,
+            lookups,
+            timers,
+        ];
+        let found = USAGES.iter().zip(counts).find(|&(&known, _)| known == usage).map_or(0, |(_, count)| count);
+        if found != count {
+            self.violate(format!("node {name} was expected to have {usage}={count} and has {found}"));
+        }
+    }
+
+    fn run(&mut self, time: Duration) {
+        if !self.all_is_well() {
+            return;
+        }
+        let Self { world, oracle, health, .. } = self;
+        world.run(time, |world, node, delivery| {
+            if let Some((token, answer)) = oracle.take(world, health[node.number()].thawed, node, delivery) {
+                match answer {
+                    Some(body) => world.reply(node, token, body),
+                    None => {
+                        let _nobody_waits =
+                            world.with(node, |node, now| node.refuse(now, token, PeerRefusal::Declined));
+                    }
+                }
+            }
+        });
+        self.oracle.nobody_waits_too_long(self.world.now(), |node| self.health[node.number()].frozen);
+    }
+
+    /// The second phase: everything heals, and liveness is demanded.
+    fn heal(&mut self) {
+        self.write(None, What::Heals);
+        self.world.set_directory_silent(false);
+        self.world.break_next_connection_after(None);
+        for node in 0..self.nodes.len() {
+            self.thaw(node);
+            self.start(node);
+            let index = self.nodes[node];
+            self.world.set_silent(index, false);
+            self.world.set_listening(index, true);
+            let record = self.world.node(index).record().cloned();
+            let id = self.world.id(index);
+            self.world.set_record(id, record);
+        }
+        self.run(LONGEST + Duration::from_secs(60));
+        self.nothing_leaks();
+        self.everybody_answers(NEIGHBOURS);
+        self.run(Duration::from_secs(1500));
+        self.everything_is_at_rest();
+        self.everybody_answers(1);
+        self.verdicts_told_the_truth();
+    }
+
+    fn nothing_leaks(&mut self) {
+        if self.all_is_well() {
+            for &node in &self.nodes {
+                self.oracle.nothing_leaks(&mut self.world, node);
+            }
+        }
+    }
+
+    fn everything_is_at_rest(&mut self) {
+        self.nothing_leaks();
+        if self.all_is_well() {
+            for &node in &self.nodes {
+                self.oracle.is_at_rest(&mut self.world, node, self.nodes.len());
+            }
+        }
+    }
+
+    /// Whatever happened, a world that has healed works. Each node asks itself, if they are few, and so many others at most.
+    fn everybody_answers(&mut self, others: usize) {
+        if !self.all_is_well() {
+            return;
+        }
+        let mut asked = Vec::new();
+        let count = self.nodes.len();
+        let first = usize::from(count > FEW);
+        for from in 0..count {
+            for step in first..count.min(others + 1) {
+                asked.extend(self.ask(from, (from + step) % count, ECHO, 100, None, LONGEST));
+            }
+        }
+        self.run(LONGEST);
+        if self.all_is_well() && !self.cramped {
+            self.oracle.all_were_answered(self.world.now(), &asked);
+        }
+    }
+
+    fn verdicts_told_the_truth(&mut self) {
+        if !self.all_is_well() {
+            return;
+        }
+        self.oracle.verdicts_told_the_truth(self.world.now());
+        for &node in &self.nodes {
+            self.oracle.nobody_misbehaved(&mut self.world, node);
+        }
+    }
+}
+
+fn serve_everything(world: &mut World, node: NodeIndex) {
+    for name in TYPES {
+        world.node(node).serve(type_name(name)).expect("there is room for every type");
+    }
+}
