@@ -26,6 +26,7 @@ pub mod diagram;
 mod link;
 pub mod scenario;
 pub mod scene;
+pub mod script;
 pub mod second;
 pub mod storm;
 mod stranger;

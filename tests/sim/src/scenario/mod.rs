@@ -113,3 +113,27 @@ impl Setup {
         Self { name, config: Config::default() }
     }
 }
+
+impl Step {
+    /// The nodes that it mentions.
+    pub(crate) fn nodes_mut(&mut self) -> Vec<&mut usize> {
+        match self {
+            Self::Wait(_) | Self::BreakNext { .. } | Self::DirectorySilent(_) | Self::Heal => Vec::new(),
+            Self::Ask { from: one, to: other, .. }
+            | Self::Notify { from: one, to: other }
+            | Self::Cut { one, other }
+            | Self::Outdate { node: one, peer: other } => vec![one, other],
+            Self::Cancel { node }
+            | Self::Answer { node }
+            | Self::Crash { node }
+            | Self::Start { node }
+            | Self::Wipe { node }
+            | Self::Freeze { node }
+            | Self::Thaw { node }
+            | Self::Silence { node, .. }
+            | Self::Listen { node, .. }
+            | Self::Forget { node }
+            | Self::Expect { node, .. } => vec![node],
+        }
+    }
+}

@@ -11,11 +11,11 @@
 
 mod oracle;
 mod play;
+mod shrink;
 mod sweep;
 mod weather;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use egtp::Instant;
@@ -25,6 +25,7 @@ use crate::transcript::{Entry, Names, since_beginning};
 use play::Play;
 use weather::Weather;
 
+pub use shrink::shrink;
 pub use sweep::{Total, sweep};
 
 /// What a storm is not left to draw for itself.
@@ -143,6 +144,10 @@ pub enum Source {
 /// So many lines of a transcript are enough to see how a promise was broken.
 const LAST_LINES: usize = 40;
 
+/// So many scenarios are played to find a smaller one, with so many lines of transcript together.
+const MOST_ATTEMPTS: usize = 300;
+const MOST_PLAYED: usize = 100_000;
+
 impl Recording {
     /// What people call the nodes.
     pub fn names(&self) -> Names {
@@ -151,12 +156,12 @@ impl Recording {
 
     /// What is wrong, in one line for each promise that was broken.
     pub fn broken(&self) -> Vec<String> {
-        let told = |Violation { at, what }: &Violation| format!("broken at {}: {what}", since_beginning(*at));
-        self.outcome.violations.iter().map(told).collect()
+        self.outcome.violations.iter().map(broken).collect()
     }
 
     /// What a person needs to know about a storm that broke a promise: the seed, what was drawn, the last lines of the
-    /// transcript, what is wrong, and the command that repeats it.
+    /// transcript, what is wrong, the command that repeats it, and a smaller case as a script. To find that, a few hundred others
+    /// are played.
     pub fn report(&self) -> String {
         let mut lines = vec![format!("{} did it: a promise was broken", self.source), self.scenario.setting()];
         let left_out = self.transcript.len().saturating_sub(LAST_LINES);
@@ -167,7 +172,22 @@ impl Recording {
         lines.extend(self.transcript[left_out..].iter().map(|entry| names.line(entry)));
         lines.extend(self.broken());
         lines.extend(self.source.command().map(|command| format!("again: {command}")));
+        lines.push(self.smaller_case());
         lines.join("\n") + "\n"
+    }
+
+    fn smaller_case(&self) -> String {
+        let attempts = MOST_PLAYED / self.transcript.len().max(1);
+        let shrunk = record_scenario(&shrink(&self.scenario, attempts.min(MOST_ATTEMPTS)));
+        if shrunk.outcome.violations.is_empty() {
+            return "played again as a script, it keeps every promise".into();
+        }
+        let command = "cargo run --release -p egtp-sim -- --trace --script FILE";
+        format!(
+            "a smaller case, to be saved as FILE, and then: {command}\n{}{}",
+            shrunk.scenario,
+            shrunk.broken().join("\n")
+        )
     }
 }
 
@@ -228,22 +248,53 @@ fn record_steps(source: Source, mut scenario: Scenario, steps: impl Iterator<Ite
     Recording { source, scenario, transcript, outcome }
 }
 
-/// Plays these steps on the stage of a scenario, until a promise is broken.
-fn play(stage: &Scenario, steps: impl Iterator<Item = Step>) -> (Outcome, Vec<Entry>) {
-    let mut play = Play::new(stage);
-    let played = catch_unwind(AssertUnwindSafe(|| {
-        for step in steps {
-            play.step(&step);
-            if !play.all_is_well() {
-                return;
-            }
+/// Plays these steps in the world of a scenario, until a promise is broken.
+fn play(scenario: &Scenario, steps: impl Iterator<Item = Step>) -> (Outcome, Vec<Entry>) {
+    let mut play = Play::new(scenario);
+    for step in steps {
+        play.step(&step);
+        if !play.all_is_well() {
+            break;
         }
-    }));
-    if let Err(panic) = played {
-        let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        play.violate(format!("something panicked: {}", message.unwrap_or("it did not say why")));
     }
     play.end()
+}
+
+/// The world of a scenario, in which steps are played one by one.
+pub struct Stage {
+    play: Play,
+    names: Names,
+    told: usize,
+    over: bool,
+}
+
+impl Stage {
+    /// A world before the first step. The steps of the scenario are not played.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration of a node is out of range.
+    pub fn new(scenario: &Scenario) -> Self {
+        Self { play: Play::new(scenario), names: Names::new(&scenario.nodes), told: 0, over: false }
+    }
+
+    /// Plays one step, and gives back what happened, line by line; nothing more once a promise is broken.
+    pub fn play(&mut self, step: &Step) -> Vec<String> {
+        if self.over {
+            return Vec::new();
+        }
+        self.play.step(step);
+        let entries = self.play.transcript();
+        let mut lines: Vec<String> = entries[self.told..].iter().map(|entry| self.names.line(entry)).collect();
+        self.told = entries.len();
+        lines.extend(self.play.violations().iter().map(broken));
+        self.over = !self.play.all_is_well();
+        lines
+    }
+}
+
+fn broken(Violation { at, what }: &Violation) -> String {
+    format!("broken at {}: {what}", since_beginning(*at))
 }
 
 #[cfg(test)]
@@ -306,6 +357,21 @@ mod tests {
         let report = recording.report();
         assert!(report.starts_with("seed 3 did it: "), "{report}");
         assert!(report.contains("\nbroken at 1.000000s: nothing\n"), "{report}");
-        assert!(report.ends_with("again: cargo run --release -p egtp-sim -- --seed 3 --nodes 3 --trace\n"), "{report}");
+        assert!(
+            report.contains("\nagain: cargo run --release -p egtp-sim -- --seed 3 --nodes 3 --trace\n"),
+            "{report}"
+        );
+        assert!(report.ends_with("\nplayed again as a script, it keeps every promise\n"), "{report}");
+    }
+
+    #[test]
+    fn a_report_ends_with_a_smaller_case_that_breaks_a_promise_as_well() {
+        let mut scenario = record(3, &Settings::default()).scenario;
+        scenario.steps.insert(9, Step::Expect { node: 1, usage: "lookups", count: 3 });
+        let report = record_scenario(&scenario).report();
+        let (_, smaller) = report.split_once("a smaller case").unwrap();
+        assert!(smaller.ends_with("\nbroken at 0.000000s: bob was expected to have lookups=3 and has 0\n"), "{report}");
+        let smaller: Scenario = smaller.parse().unwrap();
+        assert_eq!(smaller.steps, [Step::Expect { node: 0, usage: "lookups", count: 3 }]);
     }
 }

@@ -1,5 +1,6 @@
 //! Plays the steps of a scenario in a world, and lets the oracle see all of it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use egtp::{Instant, PeerRefusal, Query, SignedRecord, Strategies, Usage};
@@ -9,7 +10,7 @@ use super::weather::LONGEST;
 use super::{Outcome, Violation};
 use crate::scenario::{Scenario, Step, USAGES};
 use crate::scene::{ECHO, NEVER, TYPES, long_body, type_name};
-use crate::transcript::{Entry, What};
+use crate::transcript::{Entry, Names, What};
 use crate::{NodeIndex, World};
 
 /// After a storm, so many queries at most are asked by each node.
@@ -21,6 +22,7 @@ const FEW: usize = 5;
 pub(super) struct Play {
     world: World,
     nodes: Vec<NodeIndex>,
+    names: Names,
     health: Vec<Health>,
     oracle: Oracle,
     began: Instant,
@@ -50,14 +52,46 @@ impl Play {
         let cramped = scenario.nodes.iter().any(|setup| setup.config.limits.connections < needed);
         let oracle = Oracle::new(&world, &nodes);
         let began = world.now();
-        Self { world, health: vec![Health::default(); nodes.len()], nodes, oracle, began, cramped }
+        let names = Names::new(&scenario.nodes);
+        Self { world, names, health: vec![Health::default(); nodes.len()], nodes, oracle, began, cramped }
     }
 
-    /// Does one thing, unless a promise has been broken already.
+    /// Does one thing. A panic is a broken promise.
     pub(super) fn step(&mut self, step: &Step) {
-        if !self.all_is_well() {
-            return;
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.perform(step))) {
+            let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            self.violate(format!("something panicked: {}", message.unwrap_or("it did not say why")));
         }
+    }
+
+    pub(super) fn all_is_well(&self) -> bool {
+        self.oracle.violations.is_empty()
+    }
+
+    pub(super) fn violations(&self) -> &[Violation] {
+        &self.oracle.violations
+    }
+
+    /// What has happened so far.
+    pub(super) fn transcript(&mut self) -> &[Entry] {
+        self.oracle.watch(&self.world);
+        &self.oracle.transcript
+    }
+
+    /// What came of it, and what happened.
+    pub(super) fn end(mut self) -> (Outcome, Vec<Entry>) {
+        self.oracle.watch(&self.world);
+        let outcome = Outcome {
+            digest: self.world.digest(),
+            queries: self.oracle.asked.len() as u64,
+            verdicts: self.oracle.verdicts,
+            simulated: self.world.now().saturating_since(self.began),
+            violations: self.oracle.violations,
+        };
+        (outcome, self.oracle.transcript)
+    }
+
+    fn perform(&mut self, step: &Step) {
         match *step {
             Step::Wait(time) => self.run(time),
             Step::Ask { from, to, type_name, bytes, soft, hard } => {
@@ -106,26 +140,9 @@ impl Play {
         }
     }
 
-    pub(super) fn violate(&mut self, what: String) {
+    fn violate(&mut self, what: String) {
         let at = self.world.now();
         self.oracle.violations.push(Violation { at, what });
-    }
-
-    pub(super) fn all_is_well(&self) -> bool {
-        self.oracle.violations.is_empty()
-    }
-
-    /// What came of it, and what happened.
-    pub(super) fn end(mut self) -> (Outcome, Vec<Entry>) {
-        self.oracle.watch(&self.world);
-        let outcome = Outcome {
-            digest: self.world.digest(),
-            queries: self.oracle.asked.len() as u64,
-            verdicts: self.oracle.verdicts,
-            simulated: self.world.now().saturating_since(self.began),
-            violations: self.oracle.violations,
-        };
-        (outcome, self.oracle.transcript)
     }
 
     fn is_able(&self, node: usize) -> bool {
@@ -168,7 +185,7 @@ impl Play {
                 Some(serial)
             }
             Err(refusal) => {
-                self.violate(format!("node {} refuses to ask: {refusal}", from.number()));
+                self.violate(format!("{} refuses to ask: {refusal}", self.names.of(from)));
                 None
             }
         }
@@ -181,7 +198,7 @@ impl Play {
             let id = self.world.id(to);
             let noticed = self.world.with(from, |node, now| node.notify(now, id, type_name(NEVER), vec![0; 8]));
             if let Err(refusal) = noticed {
-                self.violate(format!("node {} refuses to notify: {refusal:?}", from.number()));
+                self.violate(format!("{} refuses to notify: {refusal:?}", self.names.of(from)));
             }
         }
     }
@@ -264,9 +281,9 @@ impl Play {
     }
 
     fn expect(&mut self, node: usize, usage: &str, count: usize) {
-        let name = self.nodes[node].number();
         if self.health[node].crashed {
-            return self.violate(format!("node {name} is not running and has no {usage}"));
+            let name = self.names.of(self.nodes[node]);
+            return self.violate(format!("{name} is not running and has no {usage}"));
         }
         let Usage {
             connections,
@@ -300,7 +317,8 @@ impl Play {
         ];
         let found = USAGES.iter().zip(counts).find(|&(&known, _)| known == usage).map_or(0, |(_, count)| count);
         if found != count {
-            self.violate(format!("node {name} was expected to have {usage}={count} and has {found}"));
+            let name = self.names.of(self.nodes[node]);
+            self.violate(format!("{name} was expected to have {usage}={count} and has {found}"));
         }
     }
 

@@ -30,6 +30,15 @@ pub struct Total {
     pub failed: Vec<u64>,
 }
 
+impl Total {
+    /// What came of a single scenario.
+    pub fn of(outcome: &Outcome) -> Self {
+        let mut collected = Collected::default();
+        collected.take(0, 0, outcome.clone());
+        collected.total()
+    }
+}
+
 /// Lets the storm of each seed pass, on this number of threads (at least one). After each one `on_passed` is called, on
 /// whichever thread it was.
 pub fn sweep(seeds: Range<u64>, settings: &Settings, threads: usize, on_passed: impl Fn() + Sync) -> Total {
