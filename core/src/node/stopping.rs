@@ -12,6 +12,7 @@ use crate::query::{Delivery, Executed, Reason, Refusal};
 use crate::time::Instant;
 use crate::timer::Timer;
 use crate::wire::code::BreakCode;
+use crate::wire::packet::SessionId;
 
 /// How far shutting down has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -79,6 +80,8 @@ impl Node {
         if self.stopping == Some(Stopping::Closing) && self.connections.is_empty() {
             self.stopping = Some(Stopping::Closed);
             self.timers.clear();
+            // What a Lookup Service still finds is of use to nobody.
+            self.lookups.clear();
         }
     }
 
@@ -98,14 +101,12 @@ impl Node {
         for discovery in core::mem::take(&mut self.discoveries) {
             self.deliver(Delivery::Discovered(discovery, Vec::new()));
         }
+        let sessions: Vec<SessionId> = self.session_order.iter().map(|&(_, _, sid)| sid).collect();
+        for sid in sessions {
+            self.break_session(sid, BreakCode::ShuttingDown);
+        }
         let connections: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in connections {
-            let peer = self.connections.get(&id).and_then(|connection| connection.peer);
-            let sessions =
-                peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.sessions.clone()).unwrap_or_default();
-            for sid in sessions {
-                self.break_session(sid, BreakCode::ShuttingDown);
-            }
             self.close_when_written(id);
         }
     }
