@@ -101,7 +101,7 @@ pub fn welcome_payload(bytes: &[u8]) -> Recoded {
 /// A digest of everything that input can change and that outlives it: two that are equal say that nothing was remembered.
 ///
 /// **In it** are the tables of queries, incoming queries, peers, sessions, connections and questions to the services; the orders in which
-/// peers and sessions would be forgotten; of each session the windows of records and of numbers, what is being put together and what
+/// sessions would be given up, and peers that nothing needs forgotten; of each session the windows of records and of numbers, what is being put together and what
 /// waits to be sealed; the node's own record and what is stored; what is served; every timer and when it is due; how far shutting down
 /// has come.
 ///

@@ -1,11 +1,13 @@
 //! What a node remembers, in 20 bytes: equal before and after input that it has rejected.
 
+use alloc::vec::Vec;
 use core::fmt::{self, Debug, Write as _};
 
 use sha1::{Digest as _, Sha1};
 
 use super::Node;
 use crate::connection::Connection;
+use crate::id::NodeId;
 use crate::peer::{Peer, PendingHandshake};
 use crate::session::state::Session;
 use crate::timer::Timer;
@@ -35,7 +37,7 @@ impl Node {
             reply_bytes,
             peers,
             peer_order,
-            next_stamp,
+            next_stamp: _,
             sessions,
             session_order,
             tentative,
@@ -65,14 +67,20 @@ impl Node {
         digest.add("queries", queries);
         digest.add("incoming", incoming);
         digest.add("charged", &(query_bytes, reply_bytes, assembly_bytes));
-        // In an order of their own: that of a table is none.
-        for (_, _, id) in peer_order {
+        // Not in the order of the table, which is none, nor in that of their use: whoever is needed is in it again and again.
+        let mut known: Vec<&NodeId> = peers.keys().collect();
+        known.sort_unstable();
+        for id in known {
             if let Some(peer) = peers.get(id) {
                 digest.add("peer", id.as_bytes());
                 digest.add_peer(peer);
             }
         }
-        digest.add("peers", &(peers.len(), peer_order, next_stamp));
+        for (asked, _, id) in peer_order {
+            if peers.get(id).is_some_and(|peer| !peer.is_needed()) {
+                digest.add("to be forgotten", &(asked, id.as_bytes()));
+            }
+        }
         for (_, _, sid) in session_order {
             if let Some(session) = sessions.get(sid) {
                 digest.add_session(session);
@@ -130,7 +138,7 @@ impl Digest {
             reply_bytes,
             assembly_bytes,
             asked,
-            stamp,
+            stamp: _,
         } = peer;
         self.add("identity", &(key, record.as_ref().map(|record| record.as_bytes())));
         self.add("ways", &(strategies, connections, dial, lookup, met, looked_up));
@@ -150,7 +158,7 @@ impl Digest {
             } = &**handshake;
             self.add("handshake", &(id, noise, cookie, busies, cookies, asked, generation, first_sent, sent_on));
         }
-        self.add("under way", &(held, outstanding, incoming, reply_bytes, assembly_bytes, asked, stamp));
+        self.add("under way", &(held, outstanding, incoming, reply_bytes, assembly_bytes, asked));
     }
 
     fn add_session(&mut self, session: &Session) {
