@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use egtp::{Cause, Failure, Instant};
+use egtp::{Cause, Failure, Instant, Reason};
 
 use crate::scenario::Setup;
 use crate::world::NodeIndex;
@@ -165,8 +165,14 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply { bytes } => write!(f, "reply, {bytes} bytes"),
-            Self::Failed(failure) => {
-                write!(f, "{} at {:?}, executed: {:?}", failure.reason.name(), failure.stage, failure.executed)
+            Self::Failed(Failure { reason, executed, stage }) => {
+                write!(f, "{}", reason.name())?;
+                match reason {
+                    Reason::RefusedByPeer(why) => write!(f, ", {why}")?,
+                    Reason::RefusedHere(why) => write!(f, ", {why}")?,
+                    _ => {}
+                }
+                write!(f, " (stage: {stage:?}, executed: {executed:?})")
             }
         }
     }
