@@ -1,0 +1,10 @@
+//! A hostile peer with real keys, and an application that works meanwhile.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| -> libfuzzer_sys::Corpus {
+    egtp_fuzz::keep(egtp_tests::fuzzing::hostile(bytes))
+});
+
+#[cfg(not(fuzzing))]
+fn main() {}

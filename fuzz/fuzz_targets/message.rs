@@ -1,0 +1,10 @@
+//! Any bytes as a message.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| -> libfuzzer_sys::Corpus {
+    egtp_fuzz::keep(egtp_tests::fuzzing::message(bytes))
+});
+
+#[cfg(not(fuzzing))]
+fn main() {}
