@@ -3,7 +3,7 @@
 //! A script that is new, or whose transcript is to change, is written by
 //!
 //! ```text
-//! EGTP_REWRITE=1 cargo test -p egtp-tests --test scripts
+//! EGTP_REWRITE=1 cargo test -p egtp-sim --test scripts
 //! ```
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -14,7 +14,7 @@ use egtp_sim::script::{difference, replay};
 
 /// Every script: its path and its text, by name.
 fn scripts() -> Vec<(PathBuf, String)> {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts");
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts");
     let mut paths: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
     paths.sort();
