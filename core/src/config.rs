@@ -237,6 +237,13 @@ impl Config {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckedConfig(pub(crate) Config);
 
+impl CheckedConfig {
+    /// The settings that were checked.
+    pub fn config(&self) -> &Config {
+        &self.0
+    }
+}
+
 impl Default for CheckedConfig {
     /// The defaults, which obey every rule.
     fn default() -> Self {

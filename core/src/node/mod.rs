@@ -280,6 +280,11 @@ impl Node {
         self.served.remove(type_name);
     }
 
+    /// How fast bytes may go.
+    pub fn throttle(&self) -> Throttle {
+        self.throttle
+    }
+
     /// Changes how fast bytes may go, for connections that are open as well.
     pub fn set_throttle(&mut self, now: Instant, throttle: Throttle) {
         self.advance(now);

@@ -122,11 +122,9 @@ impl Node {
 
     /// Whether reading on would only make more frames wait for a peer that does not take them.
     pub(super) fn is_congested(&self, connection: &crate::connection::Connection) -> bool {
-        let sessions = connection.peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.sessions.as_slice());
-        let mut sessions = sessions.unwrap_or_default().iter().filter_map(|sid| self.sessions.get(sid));
-        let peer = connection.peer.and_then(|peer| self.peers.get(&peer));
-        sessions.any(|session| session.outbox.is_congested())
-            || peer.is_some_and(|peer| peer.reply_bytes > self.limits.reply_bytes_per_peer / 2)
+        let Some(peer) = connection.peer.and_then(|peer| self.peers.get(&peer)) else { return false };
+        let mut sessions = peer.sessions.iter().filter_map(|sid| self.sessions.get(sid));
+        peer.reply_bytes > self.limits.reply_bytes_per_peer / 2 || sessions.any(|session| session.outbox.is_congested())
     }
 
     /// Bytes that are not sealed were appended to what is to be written.
