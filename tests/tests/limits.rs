@@ -7,7 +7,7 @@ use egtp::{
     Action, Cause, CheckedConfig, Config, Delivery, Event, Executed, Failure, Hint, Identity, Instant, Limits,
     PeerRefusal, QueryId, Reason, Refusal, ServiceAction, SignedRecord, Strategies, TransportAction, Verdict,
 };
-use egtp_sim::NodeIndex;
+use egtp_sim::{Directory, NodeIndex};
 use egtp_tests::bench::{Between, Party, Side, address, framed};
 use egtp_tests::scene::{ECHO, EMPTY, KEEP, NEVER, NO, Scene, long_body, query, type_name};
 
@@ -121,7 +121,7 @@ fn a_packet_is_4096_bytes_at_most_before_the_peer_has_authenticated_and_65535_af
 #[test]
 fn beyond_the_limit_of_peers_a_new_one_takes_the_place_of_one_that_is_not_needed() {
     let (mut scene, node, others) = surrounded(limited(|limits| limits.peers = 2), 3);
-    scene.world.set_directory_silent(true);
+    scene.world.set_directory(Directory::Silent);
     let waiting = [scene.ask(node, others[0], query(ECHO, b"1")), scene.ask(node, others[1], query(ECHO, b"2"))];
     assert_eq!(scene.world.query(node, others[2], query(ECHO, b"3")), Err(Refusal::TooManyPeers));
     let record = scene.world.node(others[2]).record().unwrap().clone();
@@ -131,7 +131,7 @@ fn beyond_the_limit_of_peers_a_new_one_takes_the_place_of_one_that_is_not_needed
     for asked in waiting {
         assert_eq!(why(&scene, node, asked), (Reason::Unreachable, Executed::No));
     }
-    scene.world.set_directory_silent(false);
+    scene.world.set_directory(Directory::Honest);
     let asked = scene.ask(node, others[2], query(ECHO, b"3"));
     scene.run_secs(1);
     assert_eq!(scene.reply(node, asked), b"3");
@@ -385,11 +385,11 @@ fn served_types_and_open_discoveries_are_limited() {
 #[test]
 fn beyond_the_limit_of_open_lookups_a_query_waits_its_turn() {
     let (mut scene, node, others) = surrounded(limited(|limits| limits.lookups = 1), 3);
-    scene.world.set_directory_silent(true);
+    scene.world.set_directory(Directory::Silent);
     let asked: Vec<QueryId> = others.iter().map(|&other| scene.ask(node, other, query(ECHO, b"where?"))).collect();
     scene.run_secs(10);
     assert_eq!((scene.world.lookups().len(), scene.world.node(node).usage().lookups), (1, 1));
-    scene.world.set_directory_silent(false);
+    scene.world.set_directory(Directory::Honest);
     scene.run_secs(30);
     assert_eq!(scene.world.lookups().len(), 3);
     let answered = asked.iter().filter(|&&asked| scene.has_ended(node, asked)).count();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use egtp::{Cause, Config, Executed, Failure, QueryId, Rate, Reason, SignedRecord, Stage, Strategies, Throttle};
-use egtp_sim::{Chunks, Network, NodeIndex};
+use egtp_sim::{Chunks, Directory, Network, NodeIndex};
 use egtp_tests::scene::{ECHO, EMPTY, KEEP, NEVER, Scene, long_body, query, type_name};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -142,7 +142,7 @@ fn a_host_that_stays_silent_is_unreachable_in_the_end() {
 #[test]
 fn the_deadline_covers_the_lookup_and_the_dial() {
     let (mut scene, asker, peer) = Scene::of_two(1);
-    scene.world.set_directory_silent(true);
+    scene.world.set_directory(Directory::Silent);
     scene.world.set_silent(peer, true);
     let hard = Duration::from_micros(4_999_999);
     let began = scene.world.now();
@@ -166,7 +166,7 @@ fn the_deadline_covers_the_lookup_and_the_dial() {
 #[test]
 fn a_directory_that_never_answers_is_given_up_after_its_time() {
     let (mut scene, asker, peer) = Scene::of_two(1);
-    scene.world.set_directory_silent(true);
+    scene.world.set_directory(Directory::Silent);
     let began = scene.world.now();
     let asked = scene.ask(asker, peer, query(ECHO, b"?"));
     scene.run_secs(60);

@@ -8,7 +8,7 @@ use egtp::{
     PeerRefusal, Rate, Reason, Refusal, ServiceAction, SignedRecord, StoreKey, Stored, Strategies, Throttle, UnixTime,
     Verdict,
 };
-use egtp_sim::{Network, NodeIndex};
+use egtp_sim::{Directory, Network, NodeIndex};
 use egtp_tests::bench::{Between, Party, Side, address, framed};
 use egtp_tests::scene::{ECHO, EMPTY, KEEP, NEVER, Scene, long_body, query};
 
@@ -320,7 +320,7 @@ fn long_queries_over_the_slowest_throttle_do_not_look_like_silence() {
 #[test]
 fn a_peer_that_comes_by_itself_gives_its_turn_at_the_lookup_service_to_the_next() {
     let (mut scene, node, mut others) = surrounded::<3>(limited(|limits| limits.lookups = 1));
-    scene.world.set_directory_silent(true);
+    scene.world.set_directory(Directory::Silent);
     // Turns go by the id.
     others[1..].sort_by_key(|&other| scene.world.id(other));
     for other in others {

@@ -24,6 +24,7 @@
 mod choice;
 pub mod diagram;
 mod link;
+mod nat;
 pub mod scenario;
 pub mod scene;
 pub mod script;
@@ -35,5 +36,6 @@ mod world;
 
 pub use choice::Choice;
 pub use link::{Chunks, Network};
+pub use nat::{Nat, NatBehaviour};
 pub use stranger::{Line, MAX_UNSENT, Stranger, StrangerAction, StrangerEvent, StrangerIndex};
-pub use world::{NodeIndex, World};
+pub use world::{Directory, NodeIndex, World};

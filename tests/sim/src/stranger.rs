@@ -16,8 +16,8 @@ impl StrangerIndex {
     }
 }
 
-/// A connection of a stranger, by name. A stranger names those that it dials and takes even numbers, each of them once; the
-/// world names those that it accepts and takes odd ones.
+/// A connection of a stranger, by name. A stranger names those that it dials and takes even numbers; the world names those that it
+/// accepts and takes odd ones, each of them once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Line(pub u64);
 
@@ -44,7 +44,7 @@ pub enum StrangerEvent<'a> {
     Accepted(Line, SocketAddr),
     /// Its dial was accepted.
     Connected(Line),
-    /// Its dial was refused. The line is gone.
+    /// Its dial was refused, or nobody has answered it for about a minute. The line is gone.
     Refused(Line),
     /// Bytes have arrived.
     Received(Line, &'a [u8]),
@@ -57,7 +57,7 @@ pub enum StrangerEvent<'a> {
 /// What a stranger wants done. What concerns a line that is gone or never was is ignored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StrangerAction {
-    /// Connect to this address. A name that is odd or was used before is ignored.
+    /// Connect to this address. With a name that is odd or in use it is ignored.
     Dial(Line, SocketAddr),
     /// Send these bytes.
     Send(Line, Vec<u8>),

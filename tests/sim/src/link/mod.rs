@@ -1,11 +1,12 @@
 //! Byte streams between nodes: latency, pieces of any size, full buffers, cuts.
 
-use std::collections::VecDeque;
+mod pipe;
+
 use std::time::Duration;
 
-use egtp::Instant;
-
 use crate::choice::Choice;
+
+pub(crate) use pipe::Pipe;
 
 /// How streams are cut into reads and writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,73 +45,19 @@ pub struct Network {
     pub chunks: Chunks,
     /// How many bytes are under way in one direction before the writer has to wait.
     pub buffer: usize,
+    /// How many bytes a second go through in each direction of each link; `None` is no limit, and less than one is one.
+    pub bandwidth: Option<u64>,
 }
 
 impl Default for Network {
-    /// Ten milliseconds, no jitter, whole chunks, 64 KiB.
+    /// Ten milliseconds, no jitter, whole chunks, 64 KiB under way, as many bytes a second as there are.
     fn default() -> Self {
-        Self { latency: Duration::from_millis(10), jitter: Duration::ZERO, chunks: Chunks::Whole, buffer: 64 * 1024 }
-    }
-}
-
-/// One direction of a stream.
-#[derive(Debug, Default)]
-pub(crate) struct Pipe {
-    chunks: VecDeque<(Instant, Vec<u8>)>,
-    under_way: usize,
-    latest: Instant,
-    /// The end of the stream, behind everything.
-    pub(crate) end: Option<Instant>,
-    /// What has arrived is kept from the reader: the wire is cut, or the reader is not allowed to notice.
-    pub(crate) silent: bool,
-}
-
-impl Pipe {
-    pub(crate) fn room(&self, network: &Network) -> usize {
-        network.buffer.saturating_sub(self.under_way)
-    }
-
-    pub(crate) fn push(&mut self, now: Instant, network: &Network, choice: &mut Choice, bytes: &[u8]) {
-        self.latest = self.latest.max(arrival(now, network, choice));
-        self.under_way += bytes.len();
-        self.chunks.push_back((self.latest, bytes.to_vec()));
-    }
-
-    pub(crate) fn finish(&mut self, now: Instant, network: &Network, choice: &mut Choice) {
-        self.latest = self.latest.max(arrival(now, network, choice));
-        self.end = Some(self.latest);
-    }
-
-    /// When the reader has something next.
-    pub(crate) fn next_arrival(&self) -> Option<Instant> {
-        if self.silent {
-            return None;
+        Self {
+            latency: Duration::from_millis(10),
+            jitter: Duration::ZERO,
+            chunks: Chunks::Whole,
+            buffer: 64 * 1024,
+            bandwidth: None,
         }
-        self.chunks.front().map(|&(at, _)| at).or(self.end)
     }
-
-    /// Takes up to `most` bytes that have arrived.
-    pub(crate) fn take(&mut self, now: Instant, most: usize) -> Option<Vec<u8>> {
-        let (at, chunk) = self.chunks.front_mut()?;
-        if *at > now || most == 0 || self.silent {
-            return None;
-        }
-        let rest = chunk.split_off(most.min(chunk.len()));
-        let taken = std::mem::replace(chunk, rest);
-        if chunk.is_empty() {
-            self.chunks.pop_front();
-        }
-        self.under_way -= taken.len();
-        Some(taken)
-    }
-
-    /// Whether the reader sees the end of the stream now.
-    pub(crate) fn has_ended(&self, now: Instant) -> bool {
-        !self.silent && self.chunks.is_empty() && self.end.is_some_and(|end| end <= now)
-    }
-}
-
-fn arrival(now: Instant, network: &Network, choice: &mut Choice) -> Instant {
-    let jitter = u64::try_from(network.jitter.as_micros()).unwrap_or(u64::MAX);
-    now + network.latency + Duration::from_micros(choice.below(jitter.saturating_add(1)))
 }

@@ -90,7 +90,7 @@ impl Scenario {
 
     /// What links are like.
     pub fn network_in_words(&self) -> String {
-        let Network { latency, jitter, chunks, buffer } = self.network;
+        let Network { latency, jitter, chunks, buffer, .. } = self.network;
         let chunks = CHUNKS.iter().find(|&&(_, known)| known == chunks).map_or("", |&(name, _)| name);
         let (latency, jitter) = (duration_in_words(latency), duration_in_words(jitter));
         format!("network latency={latency} jitter={jitter} chunks={chunks} buffer={}", size_in_words(buffer))
@@ -165,7 +165,7 @@ impl Scenario {
     }
 
     fn read_network(&mut self, words: &mut Words<'_>) -> Result<(), Malformed> {
-        let Network { latency, jitter, chunks, buffer } = &mut self.network;
+        let Network { latency, jitter, chunks, buffer, .. } = &mut self.network;
         words.settings(|name, value| {
             let time = || duration(value).filter(|&time| time <= Duration::from_secs(3600)).ok_or(DURATION);
             match name {

@@ -11,7 +11,7 @@ use super::{Outcome, Violation};
 use crate::scenario::{Scenario, Step, USAGES};
 use crate::scene::{ECHO, NEVER, TYPES, long_body, type_name};
 use crate::transcript::{Entry, Names, What};
-use crate::{NodeIndex, World};
+use crate::{Directory, NodeIndex, World};
 
 /// After a storm, so many queries at most are asked by each node.
 const NEIGHBOURS: usize = 20;
@@ -132,7 +132,7 @@ impl Play {
             }
             Step::DirectorySilent(silent) => {
                 self.write(None, What::DirectorySilent(silent));
-                self.world.set_directory_silent(silent);
+                self.world.set_directory(if silent { Directory::Silent } else { Directory::Honest });
             }
             Step::Outdate { node, peer } => self.outdate(node, peer),
             Step::Expect { node, usage, count } => self.expect(node, usage, count),
@@ -339,12 +339,15 @@ impl Play {
             }
         });
         self.oracle.nobody_waits_too_long(self.world.now(), |node| self.health[node.number()].frozen);
+        if let Some(what) = self.world.violations().first().cloned() {
+            self.violate(what);
+        }
     }
 
     /// The second phase: everything heals, and liveness is demanded.
     fn heal(&mut self) {
         self.write(None, What::Heals);
-        self.world.set_directory_silent(false);
+        self.world.set_directory(Directory::Honest);
         self.world.break_next_connection_after(None);
         for node in 0..self.nodes.len() {
             self.thaw(node);

@@ -189,6 +189,7 @@ fn draw_network(choice: &mut Choice) -> Network {
         jitter: Duration::from_micros(choice.below(20_000)),
         chunks,
         buffer: 64 * 1024 + 256 - choice.index(64 * 1024),
+        ..Network::default()
     }
 }
 
