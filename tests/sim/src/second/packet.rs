@@ -83,10 +83,11 @@ pub fn framed(packet: &[u8]) -> Vec<u8> {
 pub fn unframed(stream: &mut Vec<u8>) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     let mut rest = &stream[..];
+    let mut after = rest;
     while let Some(packet) = super::take_counted(&mut rest) {
         packets.push(packet.to_vec());
-        *stream = rest.to_vec();
-        rest = &stream[..];
+        after = rest;
     }
+    *stream = after.to_vec();
     packets
 }

@@ -1,0 +1,221 @@
+//! Its connections: what comes in is cut into packets, and goes to whom it concerns.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use egtp::Instant;
+
+use super::evidence::Evidence;
+use super::playing::Plan;
+use super::sessions::{Held, Sid, Welcomed};
+use super::source::Source;
+use super::trick::Manner;
+use super::{Played, Target};
+use crate::second::handshake::Initiator;
+use crate::second::identity::Identity;
+use crate::second::packet::{Packet, framed, unframed};
+use crate::{Line, StrangerAction, StrangerEvent};
+
+/// Everything that an adversary knows.
+#[derive(Debug)]
+pub(super) struct Mind {
+    pub(super) me: Identity,
+    /// Its second name.
+    pub(super) alias: Identity,
+    pub(super) source: Source,
+    pub(super) manner: Manner,
+    pub(super) now: Instant,
+    pub(super) out: Vec<StrangerAction>,
+    pub(super) lines: BTreeMap<Line, Wire>,
+    pub(super) next_line: u64,
+    pub(super) sessions: BTreeMap<Sid, Held>,
+    /// What it has answered to which HELLO, the latest last.
+    pub(super) welcomed: VecDeque<Welcomed>,
+    pub(super) generations: BTreeMap<[u8; 20], u32>,
+    pub(super) plans: BTreeMap<u64, Plan>,
+    pub(super) next_plan: u64,
+    pub(super) targets: Vec<Target>,
+    /// What is to be sent later, and where.
+    pub(super) later: BTreeMap<(Instant, u64), Later>,
+    pub(super) recorded: VecDeque<Recorded>,
+    pub(super) played: VecDeque<Played>,
+    pub(super) evidence: Evidence,
+    /// It wants no more to do with anybody.
+    pub(super) gone: bool,
+}
+
+/// Its end of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    stream: Vec<u8>,
+    /// For whom it was opened.
+    pub(super) plan: Option<u64>,
+    /// Who is at the other end, as far as that is known.
+    pub(super) peer: Option<[u8; 20]>,
+    /// A handshake that waits for its WELCOME.
+    pub(super) handshake: Option<Handshake>,
+    /// It says nothing more on it.
+    pub(super) silent: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Handshake {
+    pub(super) isid: Sid,
+    pub(super) initiator: Initiator,
+    pub(super) noise: Vec<u8>,
+}
+
+/// An answer that is held back, and the query that it settles.
+#[derive(Debug)]
+pub(super) struct Later {
+    pub(super) line: Line,
+    pub(super) packet: Vec<u8>,
+    pub(super) sid: Sid,
+    pub(super) number: u64,
+}
+
+/// A packet that was sent or received.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    pub(super) peer: [u8; 20],
+    pub(super) received: bool,
+    pub(super) packet: Vec<u8>,
+}
+
+/// So many packets are remembered, to be replayed.
+const MOST_RECORDED: usize = 256;
+/// Longer ones are not.
+const LONGEST_RECORDED: usize = 4096;
+
+impl Mind {
+    pub(super) fn new(seed: [u8; 32]) -> Self {
+        let mut source = Source::new(seed);
+        Self {
+            me: Identity(source.bytes()),
+            alias: Identity(source.bytes()),
+            source,
+            manner: Manner::default(),
+            now: Instant::ZERO,
+            out: Vec::new(),
+            lines: BTreeMap::new(),
+            next_line: 0,
+            sessions: BTreeMap::new(),
+            welcomed: VecDeque::new(),
+            generations: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            next_plan: 0,
+            targets: Vec::new(),
+            later: BTreeMap::new(),
+            recorded: VecDeque::new(),
+            played: VecDeque::new(),
+            evidence: Evidence::default(),
+            gone: false,
+        }
+    }
+
+    pub(super) fn handle(&mut self, now: Instant, event: StrangerEvent<'_>, out: &mut Vec<StrangerAction>) {
+        self.now = now;
+        match event {
+            StrangerEvent::Start | StrangerEvent::Wake => {}
+            StrangerEvent::Accepted(line, _) => {
+                self.lines.insert(line, Wire::default());
+            }
+            StrangerEvent::Connected(line) => self.connected(line),
+            StrangerEvent::Refused(line) | StrangerEvent::Closed(line) => self.lost(line),
+            StrangerEvent::Received(line, bytes) => self.received(line, bytes),
+        }
+        if self.gone {
+            self.hang_up();
+        }
+        self.send_what_is_due();
+        self.go_on();
+        if let Some(next) = self.next_instant() {
+            self.out.push(StrangerAction::WakeAt(next));
+        }
+        out.append(&mut self.out);
+    }
+
+    fn hang_up(&mut self) {
+        self.plans.clear();
+        self.later.clear();
+        let lines: Vec<Line> = self.lines.keys().copied().collect();
+        for line in lines {
+            self.close_line(line);
+        }
+    }
+
+    pub(super) fn open_line(&mut self, plan: u64, target: Target) -> Line {
+        let line = Line(self.next_line);
+        self.next_line += 2;
+        let peer = Some(crate::second::identity::node_id(&target.key));
+        self.lines.insert(line, Wire { plan: Some(plan), peer, ..Wire::default() });
+        self.out.push(StrangerAction::Dial(line, target.address));
+        line
+    }
+
+    pub(super) fn close_line(&mut self, line: Line) {
+        if self.lines.remove(&line).is_some() {
+            self.out.push(StrangerAction::Close(line));
+        }
+    }
+
+    /// Sends a packet on a line, and remembers it.
+    pub(super) fn send(&mut self, line: Line, packet: Vec<u8>) {
+        self.send_bytes(line, framed(&packet));
+        self.record(line, false, packet);
+    }
+
+    pub(super) fn send_bytes(&mut self, line: Line, bytes: Vec<u8>) {
+        if self.lines.get(&line).is_some_and(|wire| !wire.silent) {
+            self.out.push(StrangerAction::Send(line, bytes));
+        }
+    }
+
+    fn record(&mut self, line: Line, received: bool, packet: Vec<u8>) {
+        if let Some(peer) = self.lines.get(&line).and_then(|wire| wire.peer)
+            && packet.len() <= LONGEST_RECORDED
+        {
+            self.recorded.push_back(Recorded { peer, received, packet });
+            if self.recorded.len() > MOST_RECORDED {
+                self.recorded.pop_front();
+            }
+        }
+    }
+
+    fn received(&mut self, line: Line, bytes: &[u8]) {
+        let Some(wire) = self.lines.get_mut(&line) else { return };
+        wire.stream.extend(bytes);
+        for packet in unframed(&mut wire.stream) {
+            if self.lines.get(&line).is_none_or(|wire| wire.silent) {
+                return;
+            }
+            self.packet(line, &packet);
+            self.record(line, true, packet);
+        }
+    }
+
+    fn packet(&mut self, line: Line, packet: &[u8]) {
+        match Packet::parse(packet) {
+            Some(Packet::Hello { isid, cookie: _, noise }) => self.hello(line, isid, &noise),
+            Some(Packet::Welcome { isid, noise }) => self.welcome(line, isid, &noise),
+            Some(Packet::Retry { isid, cookie }) => self.retry(line, isid, cookie),
+            Some(Packet::Sealed { sid, packet }) => self.sealed(line, sid, &packet),
+            Some(Packet::Stale { .. } | Packet::Busy { .. }) => {}
+            None => self.evidence.proof(self.now, "sent what is no packet"),
+        }
+    }
+
+    fn send_what_is_due(&mut self) {
+        while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let Later { line, packet, sid, number } = entry.remove();
+            if let Some(held) = self.sessions.get_mut(&sid) {
+                held.outstanding.remove(&number);
+            }
+            self.send(line, packet);
+        }
+    }
+
+    fn next_instant(&self) -> Option<Instant> {
+        let plans = self.plans.values().filter_map(Plan::next_instant);
+        plans.chain(self.later.keys().map(|&(at, _)| at)).min()
+    }
+}
