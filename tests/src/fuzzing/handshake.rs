@@ -112,6 +112,8 @@ struct Wire<'a> {
     torn: [bool; 2],
     /// Instead of this pass, the connection ends.
     cut: Option<usize>,
+    /// Whether it has ended so, and nothing more goes over the wire.
+    over: bool,
     /// The first pass that ended a connection although it brought nothing to believe, and the digest then.
     ended: Option<(usize, [u8; 20])>,
 }
@@ -119,7 +121,7 @@ struct Wire<'a> {
 impl<'a> Wire<'a> {
     fn new(narrow: bool, meddlings: &'a [(u8, Meddling)], cut: Option<usize>) -> Self {
         let between = Between::asking(party(1, false), party(2, narrow), query(ECHO, b"hello"));
-        Self { between, meddlings, passes: 0, torn: [false; 2], cut, ended: None }
+        Self { between, meddlings, passes: 0, torn: [false; 2], cut, over: false, ended: None }
     }
 
     fn play(&mut self) {
@@ -150,15 +152,11 @@ impl<'a> Wire<'a> {
                     self.meddle(number, from, &packet);
                 }
             }
-            if quiet || self.is_over() {
+            if quiet || self.over {
                 return;
             }
         }
         panic!("they never stop talking");
-    }
-
-    fn is_over(&self) -> bool {
-        self.cut.is_some_and(|cut| self.passes > cut)
     }
 
     fn meddle(&mut self, number: usize, from: Side, packet: &[u8]) {
@@ -211,16 +209,14 @@ impl<'a> Wire<'a> {
         let to = if from == Side::Left { Side::Right } else { Side::Left };
         let whole = !self.torn[from as usize];
         self.passes += 1;
-        if self.is_over() {
+        if self.over {
             return;
         }
-        let cut = self.cut == Some(number);
-        let (party, on) = self.at(to);
+        self.over = self.cut == Some(number);
+        let (cut, (party, on)) = (self.over, self.at(to));
         if cut {
             party.handle(now, Event::Closed(on, Ending::Broken));
-            let digest = internal::digest(&party.node);
-            self.passes += 1;
-            self.ended = Some((number, digest));
+            self.ended = Some((number, internal::digest(&party.node)));
             return;
         }
         let (before, told) = (internal::digest(&party.node), party.deliveries.len());

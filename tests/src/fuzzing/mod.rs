@@ -8,10 +8,12 @@ mod handshake;
 mod hostile;
 mod layouts;
 mod rest;
+mod world;
 
 pub use handshake::handshake;
 pub use hostile::hostile;
 pub use layouts::{frame, message, record};
+pub use world::world;
 
 /// What became of a fuzzer's input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,10 +42,11 @@ pub struct Target {
 }
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "frame", run: frame },
     Target { name: "message", run: message },
     Target { name: "record", run: record },
     Target { name: "handshake", run: handshake },
     Target { name: "hostile", run: hostile },
+    Target { name: "world", run: world },
 ];
