@@ -5,6 +5,7 @@
 use alloc::boxed::Box;
 
 use super::Node;
+use crate::connection::Phase;
 use crate::id::NodeId;
 use crate::query::{Executed, Reason, Refusal};
 use crate::timer::Timer;
@@ -71,7 +72,8 @@ impl Node {
         }
     }
 
-    /// Nobody waits for the peer any more: a dial that goes on would be for nothing.
+    /// Nobody waits for the peer any more: a dial that goes on would be for nothing. But once it is open the peer may have met
+    /// this node on it and sent a query; then it goes on like any other connection.
     pub(super) fn abandon_reach_if_idle(&mut self, peer_id: NodeId) {
         let Some(peer) = self.peers.get(&peer_id) else { return };
         if peer.outstanding > 0 || !peer.connections.is_empty() {
@@ -80,6 +82,9 @@ impl Node {
         self.slot_waiters.remove(&peer_id);
         self.lookup_waiters.remove(&peer_id);
         if let Some(dial) = peer.dial {
+            if self.connections.get(&dial).is_some_and(|dial| dial.phase != Phase::Dialling) {
+                return;
+            }
             self.abandon_dial(peer_id, dial);
         }
         self.start_over(peer_id);
