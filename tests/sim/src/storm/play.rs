@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use egtp::{Instant, PeerRefusal, Query, SignedRecord, Strategies, Usage};
 
-use super::oracle::Oracle;
+use super::oracle::{Oracle, Question};
 use super::weather::LONGEST;
 use super::{Outcome, Violation};
 use crate::scenario::{Scenario, Step, USAGES};
-use crate::scene::{ECHO, NEVER, TYPES, long_body, type_name};
+use crate::scene::{ECHO, EMPTY, NEVER, NO, TYPES, type_name};
 use crate::transcript::{Entry, Names, What};
 use crate::{Directory, NodeIndex, World};
 
 /// After a storm, so many queries at most are asked by each node.
 const NEIGHBOURS: usize = 20;
+
+/// So much is asked in the calm after a storm, and with such pauses.
+const MUCH: usize = 40;
+const PAUSE: Duration = Duration::from_millis(53);
 
 /// So many nodes at most ask everybody, themselves included.
 const FEW: usize = 5;
@@ -34,8 +38,6 @@ pub(super) struct Play {
 struct Health {
     crashed: bool,
     frozen: bool,
-    /// When it was last able to do what was due.
-    thawed: Instant,
 }
 
 impl Play {
@@ -50,7 +52,8 @@ impl Play {
         }
         let needed = nodes.len().min(NEIGHBOURS);
         let cramped = scenario.nodes.iter().any(|setup| setup.config.limits.connections < needed);
-        let oracle = Oracle::new(&world, &nodes);
+        let settings = nodes.iter().zip(&scenario.nodes).map(|(&node, setup)| (node, setup.config.clone()));
+        let oracle = Oracle::new(&world, scenario.network, &settings.collect::<Vec<_>>());
         let began = world.now();
         let names = Names::new(&scenario.nodes);
         Self { world, names, health: vec![Health::default(); nodes.len()], nodes, oracle, began, cramped }
@@ -65,30 +68,26 @@ impl Play {
     }
 
     pub(super) fn all_is_well(&self) -> bool {
-        self.oracle.violations.is_empty()
+        self.oracle.violations().is_empty()
     }
 
     pub(super) fn violations(&self) -> &[Violation] {
-        &self.oracle.violations
+        self.oracle.violations()
     }
 
     /// What has happened so far.
     pub(super) fn transcript(&mut self) -> &[Entry] {
         self.oracle.watch(&self.world);
-        &self.oracle.transcript
+        self.oracle.transcript()
     }
 
     /// What came of it, and what happened.
     pub(super) fn end(mut self) -> (Outcome, Vec<Entry>) {
         self.oracle.watch(&self.world);
-        let outcome = Outcome {
-            digest: self.world.digest(),
-            queries: self.oracle.asked.len() as u64,
-            verdicts: self.oracle.verdicts,
-            simulated: self.world.now().saturating_since(self.began),
-            violations: self.oracle.violations,
-        };
-        (outcome, self.oracle.transcript)
+        let (digest, simulated) = (self.world.digest(), self.world.now().saturating_since(self.began));
+        let (queries, verdicts) = self.oracle.counts();
+        let (transcript, violations) = self.oracle.into_findings();
+        (Outcome { digest, queries, verdicts, simulated, violations }, transcript)
     }
 
     fn perform(&mut self, step: &Step) {
@@ -141,8 +140,7 @@ impl Play {
     }
 
     fn violate(&mut self, what: String) {
-        let at = self.world.now();
-        self.oracle.violations.push(Violation { at, what });
+        self.oracle.violate(&self.world, what);
     }
 
     fn is_able(&self, node: usize) -> bool {
@@ -150,8 +148,7 @@ impl Play {
     }
 
     fn write(&mut self, node: Option<NodeIndex>, what: What) {
-        self.oracle.watch(&self.world);
-        self.oracle.transcript.push(Entry { at: self.world.now(), node, what });
+        self.oracle.observe(&self.world, node, what);
     }
 
     /// Asks, and gives back the query's number.
@@ -168,21 +165,16 @@ impl Play {
             return None;
         }
         let (from, to) = (self.nodes[from], self.nodes[to]);
-        let serial = self.oracle.asked.len();
-        let number = (serial as u64).to_be_bytes();
-        let length = bytes.saturating_sub(number.len());
-        let body = [&number[..], &long_body(length)].concat();
-        let bytes = body.len();
+        let question = Question { from, to, type_name: name, bytes, soft, hard };
+        let (number, body) = self.oracle.asks(&self.world, question);
         let mut query = Query::new(type_name(name), body).hard_timeout(hard);
         if let Some(soft) = soft {
             query = query.soft_timeout(soft);
         }
-        self.write(Some(from), What::Asks { query: serial, to, type_name: name, bytes, hard });
-        let now = self.world.now();
         match self.world.query(from, to, query) {
             Ok(id) => {
-                self.oracle.was_asked(id, from, to, name, length, now + hard);
-                Some(serial)
+                self.oracle.was_asked(number, id);
+                Some(number)
             }
             Err(refusal) => {
                 self.violate(format!("{} refuses to ask: {refusal}", self.names.of(from)));
@@ -194,9 +186,9 @@ impl Play {
     fn notify(&mut self, from: usize, to: usize) {
         if self.is_able(from) {
             let (from, to) = (self.nodes[from], self.nodes[to]);
-            self.write(Some(from), What::Notifies { to });
+            let body = self.oracle.notifies(&self.world, from, to);
             let id = self.world.id(to);
-            let noticed = self.world.with(from, |node, now| node.notify(now, id, type_name(NEVER), vec![0; 8]));
+            let noticed = self.world.with(from, |node, now| node.notify(now, id, type_name(NEVER), body));
             if let Err(refusal) = noticed {
                 self.violate(format!("{} refuses to notify: {refusal:?}", self.names.of(from)));
             }
@@ -219,10 +211,7 @@ impl Play {
 
     fn answer(&mut self, node: usize) {
         if self.is_able(node) {
-            let (its, others) =
-                std::mem::take(&mut self.oracle.kept).into_iter().partition(|kept| kept.node == self.nodes[node]);
-            self.oracle.kept = others;
-            for kept in Vec::into_iter(its) {
+            for kept in self.oracle.take_kept(self.nodes[node]) {
                 self.write(Some(kept.node), What::Answers { query: kept.query, bytes: kept.body.len() });
                 self.world.reply(kept.node, kept.token, kept.body);
             }
@@ -235,7 +224,6 @@ impl Play {
             self.health[node].crashed = true;
             self.write(Some(self.nodes[node]), What::Crashes);
             self.world.crash(self.nodes[node]);
-            self.oracle.forget(self.nodes[node]);
         }
     }
 
@@ -258,7 +246,7 @@ impl Play {
 
     fn thaw(&mut self, node: usize) {
         if self.health[node].frozen {
-            self.health[node] = Health { frozen: false, thawed: self.world.now(), ..self.health[node] };
+            self.health[node].frozen = false;
             self.write(Some(self.nodes[node]), What::Thaws);
             self.world.set_frozen(self.nodes[node], false);
         }
@@ -326,9 +314,9 @@ impl Play {
         if !self.all_is_well() {
             return;
         }
-        let Self { world, oracle, health, .. } = self;
+        let Self { world, oracle, .. } = self;
         world.run(time, |world, node, delivery| {
-            if let Some((token, answer)) = oracle.take(world, health[node.number()].thawed, node, delivery) {
+            if let Some((token, answer)) = oracle.take(world, node, delivery) {
                 match answer {
                     Some(body) => world.reply(node, token, body),
                     None => {
@@ -338,7 +326,12 @@ impl Play {
                 }
             }
         });
-        self.oracle.nobody_waits_too_long(self.world.now(), |node| self.health[node.number()].frozen);
+        self.oracle.nobody_waits_too_long(&self.world);
+        for node in 0..self.nodes.len() {
+            if self.is_able(node) {
+                self.oracle.is_in_order(&mut self.world, self.nodes[node]);
+            }
+        }
         if let Some(what) = self.world.violations().first().cloned() {
             self.violate(what);
         }
@@ -362,10 +355,11 @@ impl Play {
         self.run(LONGEST + Duration::from_secs(60));
         self.nothing_leaks();
         self.everybody_answers(NEIGHBOURS);
+        self.much_is_said();
         self.run(Duration::from_secs(1500));
         self.everything_is_at_rest();
         self.everybody_answers(1);
-        self.verdicts_told_the_truth();
+        self.nobody_misbehaved();
     }
 
     fn nothing_leaks(&mut self) {
@@ -400,15 +394,34 @@ impl Play {
         }
         self.run(LONGEST);
         if self.all_is_well() && !self.cramped {
-            self.oracle.all_were_answered(self.world.now(), &asked);
+            self.oracle.all_were_answered(&self.world, &asked);
         }
     }
 
-    fn verdicts_told_the_truth(&mut self) {
+    /// In a calm world everything is answered soon, and nothing is left of it. A timer that nothing explains shows when there are
+    /// many.
+    fn much_is_said(&mut self) {
+        let count = self.nodes.len().min(FEW);
+        for said in 0..MUCH {
+            let (from, to) = (said % count, (said / count + said) % count);
+            let name = [ECHO, NO, EMPTY, "unknown"][said % 4];
+            if self.all_is_well() {
+                self.ask(from, to, name, 8, None, LONGEST);
+                self.run(PAUSE);
+            }
+        }
+        // A session that was offered and not needed goes after ten seconds, and the timers of these queries after twenty.
+        self.run(Duration::from_secs(13));
+        if self.oracle.nobody_waits() {
+            self.nothing_leaks();
+        }
+        self.run(LONGEST);
+    }
+
+    fn nobody_misbehaved(&mut self) {
         if !self.all_is_well() {
             return;
         }
-        self.oracle.verdicts_told_the_truth(self.world.now());
         for &node in &self.nodes {
             self.oracle.nobody_misbehaved(&mut self.world, node);
         }

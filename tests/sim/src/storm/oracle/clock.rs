@@ -1,0 +1,124 @@
+//! A node's own clock, as far as an onlooker can know it. Deadlines are kept by it, and it may be stepped.
+
+use std::time::Duration;
+
+use egtp::Instant;
+
+/// How far a clock is from the world's, and what it has shown so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Clock {
+    /// Microseconds.
+    ahead: i64,
+    /// The latest time that the node may have read from it.
+    read: i64,
+    /// When it was stepped last, in the world's time.
+    stepped: Option<Instant>,
+}
+
+/// An instant of a node's own clock. A node whose clock was stepped back goes by the latest time that it has read, which an
+/// onlooker does not know exactly.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    earliest: i64,
+    latest: i64,
+}
+
+/// From when to when something may happen, in the world's time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Window {
+    pub(super) earliest: Instant,
+    pub(super) latest: Instant,
+}
+
+impl Clock {
+    /// What is due so long after `at`.
+    pub(super) fn after(&self, at: Instant, time: Duration) -> Due {
+        let (shows, time) = (self.shows(at), micros(time));
+        Due { earliest: shows.saturating_add(time), latest: shows.max(self.read).saturating_add(time) }
+    }
+
+    /// When that is in the world, unless the clock is stepped again before.
+    pub(super) fn window(&self, due: Due) -> Window {
+        let in_world = |own: i64| {
+            let world = u64::try_from(own.saturating_sub(self.ahead)).unwrap_or(0);
+            Instant::from_micros(world).max(self.stepped.unwrap_or(Instant::ZERO))
+        };
+        Window { earliest: in_world(due.earliest), latest: in_world(due.latest) }
+    }
+
+    /// It is put forward, or back if `by` is negative (microseconds).
+    pub(super) fn step(&mut self, at: Instant, by: i64) {
+        self.read = self.read.max(self.shows(at));
+        self.ahead = self.ahead.saturating_add(by);
+        self.stepped = Some(at);
+    }
+
+    /// The node has been started: whatever it had read before is forgotten.
+    pub(super) fn restart(&mut self, at: Instant) {
+        self.read = self.shows(at);
+    }
+
+    /// Whether it ever was.
+    pub(super) fn was_stepped(&self) -> bool {
+        self.stepped.is_some()
+    }
+
+    fn shows(&self, at: Instant) -> i64 {
+        i64::try_from(at.as_micros()).unwrap_or(i64::MAX).saturating_add(self.ahead)
+    }
+}
+
+impl Window {
+    /// This instant and no other.
+    #[cfg(test)]
+    pub(super) fn at(instant: Instant) -> Self {
+        Self { earliest: instant, latest: instant }
+    }
+
+    pub(super) fn contains(&self, instant: Instant) -> bool {
+        (self.earliest..=self.latest).contains(&instant)
+    }
+}
+
+pub(super) fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(secs: u64) -> Instant {
+        Instant::from_micros(secs * 1_000_000)
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_clock_that_goes_right_tells_exactly_when() {
+        let clock = Clock::default();
+        assert_eq!(clock.window(clock.after(at(10), MINUTE)), Window::at(at(70)));
+    }
+
+    #[test]
+    fn a_step_forward_brings_a_deadline_nearer_and_never_into_the_past() {
+        let mut clock = Clock::default();
+        let due = clock.after(at(10), MINUTE);
+        clock.step(at(20), 15_000_000);
+        assert_eq!(clock.window(due), Window::at(at(55)));
+        clock.step(at(30), 1_000_000_000);
+        assert_eq!(clock.window(due), Window::at(at(30)));
+    }
+
+    #[test]
+    fn a_step_back_puts_deadlines_off_and_new_ones_are_known_less_exactly() {
+        let mut clock = Clock::default();
+        let due = clock.after(at(10), MINUTE);
+        clock.step(at(20), -15_000_000);
+        assert_eq!(clock.window(due), Window::at(at(85)));
+        let asked_after = clock.window(clock.after(at(21), MINUTE));
+        assert_eq!(asked_after, Window { earliest: at(81), latest: at(95) });
+        clock.restart(at(22));
+        assert_eq!(clock.window(clock.after(at(22), MINUTE)), Window::at(at(82)));
+    }
+}

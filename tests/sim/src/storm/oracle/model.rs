@@ -1,0 +1,389 @@
+//! The reference model: it hears facts in their order, and says what is wrong with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use egtp::{Config, Instant, Limits, Timers};
+
+use super::clock::{Clock, Due, Window, micros};
+use super::faults::{Fault, Faults, Kind, Place};
+use super::life::{Answer, Life, Question};
+use super::notices::{self, Notices};
+use super::pace::Pace;
+use super::reach::Reach;
+use crate::storm::Violation;
+use crate::transcript::{Ending, What};
+use crate::{Network, NodeIndex};
+
+/// How much longer than its asker a recipient may hold a query: as long as a handshake may have taken.
+const HANDSHAKE_AT_MOST: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) pace: Pace,
+    pub(super) faults: Faults,
+    pub(super) reach: Reach,
+    pub(super) nodes: BTreeMap<NodeIndex, Setting>,
+    pub(super) lives: Vec<Life>,
+    pub(super) notices: Notices,
+    /// Queries without a verdict whose askers run.
+    waiting: BTreeSet<usize>,
+    /// Queries that handlers have.
+    handled: BTreeSet<usize>,
+    pub(super) violations: Vec<Violation>,
+}
+
+/// What is known of a node.
+#[derive(Debug)]
+pub(super) struct Setting {
+    pub(super) limits: Limits,
+    pub(super) timers: Timers,
+    clock: Clock,
+    /// Since when it has been able to do what is due.
+    thawed: Instant,
+}
+
+impl Setting {
+    /// When its own clock reaches an instant.
+    pub(super) fn deadline(&self, due: Due) -> Window {
+        self.clock.window(due)
+    }
+}
+
+impl Model {
+    pub(super) fn new(network: Network, nodes: &[(NodeIndex, Config)], now: Instant) -> Self {
+        let throttles = nodes.iter().map(|(node, config)| (*node, config.throttle)).collect();
+        let mut faults = Faults::default();
+        for (node, config) in nodes {
+            if is_cramped(&config.limits, nodes.len()) {
+                faults.begin(Kind::Cramped, Place::Node(*node), now);
+            }
+        }
+        let setting = |(node, config): &(NodeIndex, Config)| {
+            let Config { limits, timers, .. } = config.clone();
+            (*node, Setting { limits, timers, clock: Clock::default(), thawed: now })
+        };
+        Self {
+            pace: Pace::new(network, throttles),
+            faults,
+            reach: Reach::default(),
+            nodes: nodes.iter().map(setting).collect(),
+            lives: Vec::new(),
+            notices: Notices::default(),
+            waiting: BTreeSet::new(),
+            handled: BTreeSet::new(),
+            violations: Vec::new(),
+        }
+    }
+
+    /// Something was asked.
+    pub(super) fn asks(&mut self, at: Instant, question: Question) {
+        let clock = self.clock(question.from);
+        let hard = clock.after(at, question.hard);
+        let soft = question.soft.map(|soft| clock.after(at, soft));
+        let life = Life::new(question, at, soft, hard);
+        self.carry(at, &life);
+        self.reach.asked(at, question.from, question.to);
+        self.waiting.insert(self.lives.len());
+        self.lives.push(life);
+    }
+
+    /// Anything else that is no delivery.
+    pub(super) fn hears(&mut self, at: Instant, node: Option<NodeIndex>, what: &What) {
+        let disturbs = self.disturbs(node, what);
+        if disturbs {
+            // What was due before is due all the same.
+            self.nobody_waits_too_long(at, false);
+        }
+        let place = node.map_or(Place::World, Place::Node);
+        match (what, node) {
+            (What::Cancels { query }, _) => self.lives[*query].cancelled = Some(at),
+            (What::Answers { query, .. }, _) => self.answered(at, *query, Answer::Reply),
+            (What::Declines { query }, _) => self.answered(at, *query, Answer::Declined),
+            (What::LooksUp { peer }, Some(node)) => {
+                let wrong = self.reach.looks_up(at, node, *peer);
+                self.violations.extend(wrong);
+            }
+            (What::Dials { peer }, Some(node)) => {
+                if self.reach.a_break_is_due() {
+                    self.faults.begin(Kind::Fragile, Place::Way(node, *peer), at);
+                }
+                let wrong = self.reach.dials(at, node, *peer);
+                self.violations.extend(wrong);
+            }
+            (What::Outdated { peer }, Some(node)) => self.reach.was_told(at, node, *peer),
+            (What::Cut { other }, Some(node)) => {
+                let news = at + self.pace.ways(1);
+                self.faults.add_until(Kind::Cut, Place::Way(node, *other), at, news);
+                self.reach.parted(at, node, Some(*other));
+            }
+            (What::Crashes, Some(node)) => self.crashed(at, node, Kind::Down),
+            (What::Starts, Some(node)) => {
+                for kind in [Kind::Down, Kind::Off, Kind::Unknown] {
+                    self.faults.end(kind, place, at);
+                }
+                self.setting(node).clock.restart(at);
+                self.setting(node).thawed = at;
+            }
+            (What::Freezes, _) => self.faults.begin(Kind::Frozen, place, at),
+            (What::Thaws, Some(node)) => {
+                self.faults.end(Kind::Frozen, place, at);
+                self.setting(node).thawed = at;
+            }
+            (What::Silent(silent), _) => self.set(Kind::Silent, place, at, *silent),
+            (What::Listening(listening), _) => self.set(Kind::Deaf, place, at, !*listening),
+            (What::Unknown, _) => self.faults.begin(Kind::Unknown, place, at),
+            (What::DirectorySilent(silent), _) => self.set(Kind::Directory, Place::World, at, *silent),
+            (What::NextConnectionBreaks { .. }, _) => {
+                for (one, other) in self.reach.a_connection_will_break(at, self.pace.ways(4)) {
+                    self.faults.begin(Kind::Fragile, Place::Way(one, other), at);
+                }
+            }
+            (What::Heals, _) => {
+                self.reach.no_connection_breaks();
+                for kind in [Kind::Silent, Kind::Blocked, Kind::Deaf, Kind::Unknown, Kind::Directory, Kind::Fragile] {
+                    self.faults.end_everywhere(kind, at);
+                }
+            }
+            _ => {}
+        }
+        if disturbs {
+            self.goes_again(at, node);
+        }
+    }
+
+    /// A handler is given a query.
+    pub(super) fn arrives(&mut self, at: Instant, query: usize, time_left: Duration) {
+        let life = &mut self.lives[query];
+        life.runs += 1;
+        life.arrived.get_or_insert(at);
+        self.handled.insert(query);
+        if let Some(wrong) = self.wrong_arrival(at, query, time_left) {
+            self.violate(at, query, &wrong);
+        }
+    }
+
+    /// A handler is told that nobody waits any more.
+    pub(super) fn withdrawn(&mut self, at: Instant, query: usize) {
+        if let Some(wrong) = self.wrong_withdrawal(at, query) {
+            self.violate(at, query, &wrong);
+        }
+        self.lives[query].withdrawn = Some(at);
+        self.handled.remove(&query);
+    }
+
+    pub(super) fn soft_timeout(&mut self, at: Instant, query: usize) {
+        let life = &self.lives[query];
+        let window = life.soft.map(|soft| self.window(life.question.from, soft));
+        let wrong = match window {
+            None => Some("is impatient and was not asked to be".to_owned()),
+            Some(_) if life.soft_told => Some("is impatient twice".to_owned()),
+            Some(_) if life.ending.is_some() => Some("is impatient after its verdict".to_owned()),
+            Some(window) if !window.contains(at) => {
+                Some(format!("is impatient at {at}, which was due {}", told(window)))
+            }
+            Some(_) => None,
+        };
+        self.lives[query].soft_told = true;
+        if let Some(wrong) = wrong {
+            self.violate(at, query, &wrong);
+        }
+    }
+
+    /// A query has its verdict.
+    pub(super) fn ends(&mut self, at: Instant, query: usize, ending: Ending) {
+        for wrong in self.wrong_ending(at, query, ending) {
+            self.violate(at, query, &wrong);
+        }
+        let question = self.lives[query].question;
+        let wrong = self.reach.ended(at, question.from, question.to, ending);
+        self.violations.extend(wrong);
+        self.lives[query].ending = Some((at, ending));
+        self.waiting.remove(&query);
+    }
+
+    /// A node is about to send a notice: gives back its body.
+    pub(super) fn notifies(&mut self, at: Instant, from: NodeIndex, to: NodeIndex) -> Vec<u8> {
+        let number = self.notices.sent(at, from, to);
+        self.reach.asked(at, from, to);
+        self.pace.carry(at, from, to, notices::BODY);
+        (number as u64).to_be_bytes().to_vec()
+    }
+
+    /// A node hears a notice.
+    pub(super) fn noticed(&mut self, at: Instant, number: usize, from: NodeIndex, to: NodeIndex) {
+        let wrong = self.notices.heard(at, number, from, to, self.pace.least());
+        self.violations.extend(wrong);
+    }
+
+    /// Nobody waits past a deadline, unless its process stands still, and nobody waits for what is sure to come longer than
+    /// it takes. With `all` what is due at this very instant must have happened.
+    pub(super) fn nobody_waits_too_long(&mut self, now: Instant, all: bool) {
+        let late: Vec<(usize, String)> = self
+            .waiting
+            .iter()
+            .filter_map(|&query| Some((query, self.overdue(now, all, query)?)))
+            .chain(self.handled.iter().filter_map(|&query| Some((query, self.overdue_withdrawal(now, query)?))))
+            .collect();
+        for (query, what) in late {
+            self.violate(now, query, &what);
+        }
+        let mut notices = std::mem::take(&mut self.notices);
+        let late = notices.overdue(now, |from, to, sent| self.said_by(from, to, sent));
+        self.notices = notices;
+        self.violations.extend(late);
+    }
+
+    /// When a node's own clock reaches an instant: a process that stands still gets to it when it goes on.
+    pub(super) fn window(&self, node: NodeIndex, due: Due) -> Window {
+        let Window { earliest, latest } = self.clock(node).window(due);
+        Window { earliest, latest: latest.max(self.nodes[&node].thawed) }
+    }
+
+    pub(super) fn clocks_go_right(&self, one: NodeIndex, other: NodeIndex) -> bool {
+        !self.clock(one).was_stepped() && !self.clock(other).was_stepped()
+    }
+
+    /// How long after its asker's deadline a recipient gives a query up at the latest.
+    pub(super) fn late_until(&self, life: &Life) -> Duration {
+        let age = self.nodes[&life.question.from].timers.session * 2;
+        HANDSHAKE_AT_MOST + age / 1024 + self.pace.ways(1)
+    }
+
+    /// Queries from one node to another without a verdict.
+    pub(super) fn outstanding(&self, from: NodeIndex, to: NodeIndex) -> usize {
+        let between = |&&query: &&usize| {
+            let question = self.lives[query].question;
+            (question.from, question.to) == (from, to)
+        };
+        self.waiting.iter().filter(between).count()
+    }
+
+    fn crashed(&mut self, at: Instant, node: NodeIndex, kind: Kind) {
+        self.faults.begin(kind, Place::Node(node), at);
+        self.reach.parted(at, node, None);
+        self.notices.crashed(node);
+        for life in &mut self.lives {
+            if life.question.from == node && life.ending.is_none() {
+                life.asker_gone.get_or_insert(at);
+            }
+            if life.question.to == node && life.arrived.is_some() {
+                life.recipient_gone.get_or_insert(at);
+            }
+        }
+        let lives = &self.lives;
+        self.waiting.retain(|&query| lives[query].asker_gone.is_none());
+        self.handled.retain(|&query| lives[query].recipient_gone.is_none());
+    }
+
+    fn answered(&mut self, at: Instant, query: usize, answer: Answer) {
+        let life = &mut self.lives[query];
+        // To a query that was withdrawn an answer goes nowhere.
+        if life.withdrawn.is_none() && life.recipient_gone.is_none() {
+            life.answer.get_or_insert((at, answer));
+        }
+        self.handled.remove(&query);
+        let (from, to, bytes) = (life.question.from, life.question.to, life.reply_body());
+        self.pace.carry(at, to, from, bytes);
+    }
+
+    /// Whether something goes wrong by it, or is well again.
+    fn disturbs(&self, node: Option<NodeIndex>, what: &What) -> bool {
+        let _ = node;
+        matches!(
+            what,
+            What::Cut { .. }
+                | What::Crashes
+                | What::Starts
+                | What::Freezes
+                | What::Thaws
+                | What::Silent(_)
+                | What::Listening(_)
+                | What::Unknown
+                | What::DirectorySilent(_)
+                | What::NextConnectionBreaks { .. }
+                | What::Heals
+        )
+    }
+
+    /// What had been sent may have to be sent again.
+    fn goes_again(&mut self, at: Instant, node: Option<NodeIndex>) {
+        let concerned: Vec<Life> = self
+            .waiting
+            .iter()
+            .map(|&query| &self.lives[query])
+            .filter(|life| node.is_none_or(|node| [life.question.from, life.question.to].contains(&node)))
+            .cloned()
+            .collect();
+        for life in &concerned {
+            self.carry(at, life);
+        }
+    }
+
+    fn carry(&mut self, at: Instant, life: &Life) {
+        let Question { from, to, .. } = life.question;
+        if !life.is_to_itself() {
+            self.pace.carry(at, from, to, life.body());
+            self.pace.carry(at, to, from, life.reply_body());
+        }
+    }
+
+    fn set(&mut self, kind: Kind, place: Place, at: Instant, wrong: bool) {
+        if wrong {
+            self.faults.begin(kind, place, at);
+        } else {
+            self.faults.end(kind, place, at);
+        }
+    }
+
+    /// The clock of a node is put forward, or back if `by` is negative.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no clock is stepped yet"))]
+    pub(super) fn clock_stepped(&mut self, at: Instant, node: NodeIndex, by: Duration, back: bool) {
+        self.nobody_waits_too_long(at, false);
+        // Until it shows a new time again, nothing that is timed happens.
+        let until = if back { at + by } else { at };
+        self.faults.add_until(Kind::Clock, Place::Node(node), at, until);
+        let by = micros(by);
+        self.setting(node).clock.step(at, if back { -by } else { by });
+    }
+
+    fn setting(&mut self, node: NodeIndex) -> &mut Setting {
+        self.nodes.get_mut(&node).expect("every node of the world is known")
+    }
+
+    fn clock(&self, node: NodeIndex) -> Clock {
+        self.nodes[&node].clock
+    }
+
+    pub(super) fn is_frozen(&self, node: NodeIndex) -> bool {
+        self.faults.goes_on(Kind::Frozen, Place::Node(node))
+    }
+
+    pub(super) fn violate(&mut self, at: Instant, query: usize, wrong: &str) {
+        let what = format!("{} {wrong}", self.lives[query].describe(query));
+        self.violations.push(Violation { at, what });
+    }
+
+    /// A fault that concerns two nodes, other than what a verdict does not depend on.
+    pub(super) fn well_since(&self, life: &Life, concerns: impl Fn(&Fault) -> bool) -> Option<Instant> {
+        self.faults.well_since(life.question.from, life.question.to, concerns)
+    }
+}
+
+/// Whether a node may be unable to talk to all its neighbours at once.
+fn is_cramped(limits: &Limits, nodes: usize) -> bool {
+    let neighbours = nodes.min(41);
+    let counts = [
+        limits.connections,
+        limits.unauthenticated_connections,
+        limits.tentative_sessions,
+        limits.sessions,
+        limits.peers,
+    ];
+    counts.into_iter().any(|count| count < 2 * neighbours)
+        || usize::try_from(limits.handshakes_per_second).unwrap_or(usize::MAX) < 4 * neighbours
+}
+
+pub(super) fn told(Window { earliest, latest }: Window) -> String {
+    if earliest == latest { format!("at {earliest}") } else { format!("from {earliest} to {latest}") }
+}

@@ -1,0 +1,108 @@
+//! How long things take: never less, and at most.
+//!
+//! Whoever waits, waits because of latency or because somebody works on something that came before. So a message is through, at
+//! the latest, once everything that its two ends had to carry meanwhile is, one thing after the other, through throttle, link and
+//! throttle. That bound is generous where things overlap, and it is true; without throttles it is little more than latency.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use egtp::{Instant, Throttle};
+
+use crate::{Network, NodeIndex};
+
+/// What is written around a message: its header, frames, records, and the frames about it.
+const AROUND: u64 = 700;
+
+/// A throttle shares out its rate in rounds, and not all of it in each; what is cut off in the middle goes again.
+const INEFFICIENCY: u64 = 2;
+
+/// So many busy times of a node are remembered; a query waits for fewer.
+const REMEMBERED: usize = 200;
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    network: Network,
+    throttles: BTreeMap<NodeIndex, Throttle>,
+    /// From when to when a node may have been busy carrying what it was given, in order.
+    busy: BTreeMap<NodeIndex, VecDeque<(Instant, Instant)>>,
+}
+
+impl Pace {
+    pub(super) fn new(network: Network, throttles: BTreeMap<NodeIndex, Throttle>) -> Self {
+        Self { network, throttles, busy: BTreeMap::new() }
+    }
+
+    /// From one end to the other, at least.
+    pub(super) fn least(&self) -> Duration {
+        self.network.latency
+    }
+
+    /// So many times from one end to the other, at most, for something short.
+    pub(super) fn ways(&self, times: u32) -> Duration {
+        let short = self.network.bandwidth.map_or(Duration::ZERO, |rate| time_for(AROUND, rate));
+        (self.network.latency + self.network.jitter + short) * times
+    }
+
+    /// A message of so many bytes is to go from one node to the other.
+    pub(super) fn carry(&mut self, at: Instant, from: NodeIndex, to: NodeIndex, bytes: usize) {
+        let cost = self.cost(from, to, bytes);
+        for node in [from, to] {
+            let busy = self.busy.entry(node).or_default();
+            match busy.back_mut().filter(|(_, until)| *until >= at) {
+                Some((_, until)) => *until = *until + cost,
+                None => busy.push_back((at, at + cost)),
+            }
+            if busy.len() > REMEMBERED {
+                busy.pop_front();
+            }
+        }
+    }
+
+    /// How long, from `at` on, two nodes may be busy without a pause.
+    pub(super) fn busy(&self, one: NodeIndex, other: NodeIndex, at: Instant) -> Duration {
+        let of = |node| {
+            let mut times = self.busy.get(&node).into_iter().flatten();
+            let around = times.find(|&&(from, until)| from <= at && at <= until);
+            around.map_or(Duration::ZERO, |(_, until)| until.saturating_since(at))
+        };
+        of(one) + of(other)
+    }
+
+    /// How long it takes at most to carry so many bytes and what goes around them, with nothing in the way.
+    fn cost(&self, from: NodeIndex, to: NodeIndex, bytes: usize) -> Duration {
+        let bytes = (bytes as u64 + bytes as u64 / 64 + AROUND) * INEFFICIENCY;
+        let (sender, receiver) = (self.throttle(from), self.throttle(to));
+        let throttles = [sender.up, sender.up_per_connection, receiver.down, receiver.down_per_connection];
+        let throttled = throttles.into_iter().flatten().map(|rate| time_for(bytes, rate.as_bytes_per_second()));
+        throttled.sum::<Duration>() + self.on_the_link(bytes)
+    }
+
+    /// A link takes up one buffer's worth in the time from end to end.
+    fn on_the_link(&self, bytes: u64) -> Duration {
+        let buffers = bytes / (self.network.buffer as u64).max(1);
+        let serialised = self.network.bandwidth.map_or(Duration::ZERO, |rate| time_for(bytes, rate));
+        self.ways(u32::try_from(buffers).unwrap_or(u32::MAX)) + serialised
+    }
+
+    /// How long it takes at least until the last of so many bytes has left a node.
+    pub(super) fn leaves_after(&self, from: NodeIndex, bytes: usize) -> Duration {
+        let bytes = bytes as u64;
+        let throttle = self.throttle(from);
+        let throttled = [throttle.up, throttle.up_per_connection].into_iter().flatten().map(|rate| {
+            let rate = rate.as_bytes_per_second();
+            time_for(bytes.saturating_sub((rate / 4).max(1024)), rate)
+        });
+        let buffers = bytes.saturating_sub(1) / (self.network.buffer as u64).max(1);
+        let linked = self.network.latency * u32::try_from(buffers).unwrap_or(u32::MAX);
+        throttled.max().unwrap_or_default().max(linked)
+    }
+
+    fn throttle(&self, node: NodeIndex) -> Throttle {
+        self.throttles.get(&node).copied().unwrap_or_default()
+    }
+}
+
+fn time_for(bytes: u64, rate: u64) -> Duration {
+    Duration::from_micros(bytes.saturating_mul(1_000_000) / rate.max(1))
+}

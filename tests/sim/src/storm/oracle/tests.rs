@@ -1,0 +1,352 @@
+//! The oracle itself: fed with facts that were made up, it sees what is wrong with them, and accepts what is right.
+
+use std::time::Duration;
+
+use egtp::{Config, Executed, Failure, Instant, PeerRefusal, Reason, Stage};
+
+use super::life::Question;
+use super::model::Model;
+use crate::scene::{ECHO, KEEP, NEVER, NO};
+use crate::transcript::{Ending, What};
+use crate::{Network, NodeIndex, World};
+
+const HARD: Duration = Duration::from_secs(20);
+const REPLY: Ending = Ending::Reply { bytes: 8 };
+
+/// A model of two nodes, ten milliseconds apart, and its facts.
+struct Facts {
+    model: Model,
+    asker: NodeIndex,
+    peer: NodeIndex,
+}
+
+fn at(millis: u64) -> Instant {
+    Instant::from_micros(1_000_000 + millis * 1000)
+}
+
+fn failed(reason: Reason, executed: Executed, stage: Stage) -> Ending {
+    Ending::Failed(Failure { reason, executed, stage })
+}
+
+const UNREACHABLE: Ending =
+    Ending::Failed(Failure { reason: Reason::Unreachable, executed: Executed::No, stage: Stage::Dial });
+const LOST: Ending =
+    Ending::Failed(Failure { reason: Reason::ConnectionLost, executed: Executed::Maybe, stage: Stage::Wire });
+const TIMEOUT: Ending =
+    Ending::Failed(Failure { reason: Reason::HardTimeout, executed: Executed::Maybe, stage: Stage::Peer });
+
+impl Facts {
+    fn new() -> Self {
+        let mut world = World::new(1, Network::default());
+        let (asker, peer) = (world.add_node(), world.add_node());
+        let nodes = [(asker, Config::default()), (peer, Config::default())];
+        Self { model: Model::new(Network::default(), &nodes, world.now()), asker, peer }
+    }
+
+    /// The asker asks query 0, 1, ... and does what leads to the peer.
+    fn asks(&mut self, millis: u64, type_name: &'static str) {
+        let (from, to) = (self.asker, self.peer);
+        let soft = Some(HARD / 2);
+        self.model.asks(at(millis), Question { from, to, type_name, bytes: 8, soft, hard: HARD });
+        self.at(millis, from, What::LooksUp { peer: to });
+        self.at(millis, from, What::Dials { peer: to });
+    }
+
+    fn at(&mut self, millis: u64, node: NodeIndex, what: What) {
+        self.model.hears(at(millis), Some(node), &what);
+    }
+
+    /// The peer's handler is given a query, by its deadline.
+    fn arrives(&mut self, millis: u64, query: usize) {
+        let left = (self.model.lives[query].asked + HARD).saturating_since(at(millis));
+        self.model.arrives(at(millis), query, left);
+    }
+
+    fn answers(&mut self, millis: u64, query: usize) {
+        self.at(millis, self.peer, What::Answers { query, bytes: 8 });
+    }
+
+    fn ends(&mut self, millis: u64, query: usize, ending: Ending) {
+        self.model.ends(at(millis), query, ending);
+    }
+
+    /// Nothing is wrong up to here.
+    fn are_right(&self) {
+        assert_eq!(self.model.violations, []);
+    }
+
+    /// One thing is wrong, in these words.
+    #[track_caller]
+    fn are_wrong(&self, words: &str) {
+        let wrong: Vec<&str> = self.model.violations.iter().map(|violation| violation.what.as_str()).collect();
+        assert!(wrong.len() == 1 && wrong[0].contains(words), "{words}: {wrong:?}");
+    }
+
+    fn waits_until(&mut self, millis: u64) {
+        self.model.nobody_waits_too_long(at(millis), true);
+    }
+}
+
+#[test]
+fn a_query_that_is_answered_in_a_calm_world_is_right() {
+    let mut facts = Facts::new();
+    facts.asks(0, ECHO);
+    facts.arrives(50, 0);
+    facts.answers(50, 0);
+    facts.ends(60, 0, REPLY);
+    facts.waits_until(60_000);
+    facts.are_right();
+}
+
+#[test]
+fn whatever_a_fault_excuses_is_right() {
+    let mut facts = Facts::new();
+    let (asker, peer) = (facts.asker, facts.peer);
+    facts.asks(0, NEVER);
+    facts.arrives(50, 0);
+    facts.at(500, asker, What::Cut { other: peer });
+    facts.ends(510, 0, LOST);
+    facts.model.withdrawn(at(600), 0);
+    facts.at(700, peer, What::Listening(false));
+    facts.asks(800, ECHO);
+    facts.ends(820, 1, UNREACHABLE);
+    facts.at(900, peer, What::Listening(true));
+    facts.asks(60_000, NO);
+    facts.arrives(60_050, 2);
+    facts.at(60_050, peer, What::Declines { query: 2 });
+    let declined = Reason::RefusedByPeer(PeerRefusal::Declined);
+    facts.ends(60_060, 2, failed(declined, Executed::Maybe, Stage::Wire));
+    facts.asks(70_000, "unknown");
+    let unknown = Reason::RefusedByPeer(PeerRefusal::UnknownType);
+    facts.ends(70_060, 3, failed(unknown, Executed::No, Stage::Wire));
+    facts.asks(80_000, NEVER);
+    facts.arrives(80_050, 4);
+    facts.model.soft_timeout(at(90_000), 4);
+    facts.ends(100_000, 4, TIMEOUT);
+    facts.model.withdrawn(at(100_001), 4);
+    facts.waits_until(300_000);
+    facts.are_right();
+}
+
+#[test]
+fn a_reply_before_the_answer_could_be_there_is_wrong() {
+    let mut facts = Facts::new();
+    facts.asks(0, KEEP);
+    facts.arrives(50, 0);
+    facts.ends(60, 0, REPLY);
+    facts.are_wrong("ended at 1.060000s as reply, 8 bytes; allowed was only hard-timeout");
+
+    let mut facts = Facts::new();
+    facts.asks(0, ECHO);
+    facts.arrives(50, 0);
+    facts.answers(50, 0);
+    facts.ends(59, 0, REPLY);
+    facts.are_wrong("which was allowed from 1.060000s to 21.000000s, its handler said so at 1.050000s");
+}
+
+#[test]
+fn a_timeout_at_another_time_than_its_deadline_is_wrong() {
+    let mut facts = Facts::new();
+    facts.asks(0, NEVER);
+    facts.arrives(50, 0);
+    facts.ends(9_999, 0, TIMEOUT);
+    facts.are_wrong("allowed at 21.000000s, its time has come");
+
+    let mut facts = Facts::new();
+    facts.asks(0, NEVER);
+    facts.arrives(50, 0);
+    facts.model.soft_timeout(at(10_000), 0);
+    facts.ends(20_001, 0, TIMEOUT);
+    facts.are_wrong("allowed at 21.000000s, its time has come");
+}
+
+#[test]
+fn a_query_without_a_verdict_at_its_deadline_is_wrong() {
+    let mut facts = Facts::new();
+    facts.asks(0, NEVER);
+    facts.waits_until(19_999);
+    facts.model.violations.clear();
+    facts.waits_until(20_000);
+    facts.are_wrong("has no verdict; it was due at 21.000000s");
+}
+
+#[test]
+fn a_query_that_is_not_answered_in_a_calm_world_is_wrong_long_before_its_deadline() {
+    let mut facts = Facts::new();
+    facts.asks(0, ECHO);
+    facts.waits_until(1_000);
+    facts.are_right();
+    facts.waits_until(2_000);
+    facts.are_wrong("nothing was wrong between the two nodes");
+}
+
+#[test]
+fn a_failure_without_a_reason_is_wrong() {
+    for ending in [UNREACHABLE, LOST] {
+        let mut facts = Facts::new();
+        facts.asks(0, ECHO);
+        facts.ends(100, 0, ending);
+        facts.are_wrong("allowed was only hard-timeout at 21.000000s");
+    }
+    let mut facts = Facts::new();
+    facts.at(0, facts.peer, What::Freezes);
+    facts.asks(0, ECHO);
+    facts.ends(5_000, 0, LOST);
+    facts.are_wrong("allowed was only hard-timeout");
+}
+
+#[test]
+fn a_fast_fail_that_is_missing_or_late_is_wrong() {
+    let mut facts = Facts::new();
+    facts.at(0, facts.peer, What::Crashes);
+    facts.asks(1_000, ECHO);
+    facts.waits_until(1_070);
+    facts.are_right();
+    facts.waits_until(1_090);
+    facts.are_wrong("node 1 had crashed at 1.000000s");
+
+    let mut facts = Facts::new();
+    facts.at(0, facts.peer, What::Listening(false));
+    facts.asks(1_000, ECHO);
+    facts.ends(1_200, 0, UNREACHABLE);
+    facts.are_wrong(
+        "though it was due by 2.080000s: node 1 had closed its port at 1.000000s, and no connection was left",
+    );
+}
+
+#[test]
+fn a_silent_peer_that_is_never_found_dead_is_wrong() {
+    let mut facts = Facts::new();
+    facts.asks(0, ECHO);
+    facts.at(30, facts.peer, What::Silent(true));
+    facts.model.soft_timeout(at(10_000), 0);
+    facts.ends(20_000, 0, failed(Reason::HardTimeout, Executed::Maybe, Stage::Wire));
+    facts.are_wrong("the peer could not be heard since 1.030000s");
+}
+
+#[test]
+fn a_query_that_runs_twice_or_after_it_was_said_that_it_would_not_is_wrong() {
+    let mut facts = Facts::new();
+    facts.asks(0, NEVER);
+    facts.arrives(50, 0);
+    facts.arrives(51, 0);
+    facts.are_wrong("runs once more at 1.051000s");
+
+    let mut facts = Facts::new();
+    facts.at(0, facts.peer, What::Listening(false));
+    facts.asks(1_000, ECHO);
+    facts.ends(1_020, 0, UNREACHABLE);
+    facts.arrives(1_050, 0);
+    facts.are_wrong("runs at 2.050000s, though it ended at 2.020000s as unreachable");
+
+    let mut facts = Facts::new();
+    facts.asks(0, NEVER);
+    facts.arrives(50, 0);
+    facts.at(60, facts.asker, What::Cancels { query: 0 });
+    facts.ends(60, 0, failed(Reason::Cancelled, Executed::No, Stage::Queue));
+    facts.are_wrong("is said not to have run, and it has");
+}
+
+#[test]
+fn what_a_handler_is_told_too_late_too_early_or_for_nothing_is_wrong() {
+    let mut facts = Facts::new();
+    facts.asks(0, NEVER);
+    facts.model.arrives(at(50), 0, Duration::from_secs(19));
+    facts.are_wrong("with 19s left, instead of 19.95s");
+
+    let mut facts = Facts::new();
+    facts.asks(0, NEVER);
+    facts.arrives(50, 0);
+    facts.model.withdrawn(at(60), 0);
+    facts.are_wrong("though its asker waits");
+
+    let mut facts = Facts::new();
+    facts.asks(0, NEVER);
+    facts.model.withdrawn(at(60), 0);
+    facts.are_wrong("never came");
+
+    let mut facts = Facts::new();
+    facts.asks(0, NEVER);
+    facts.arrives(50, 0);
+    facts.at(60, facts.asker, What::Cancels { query: 0 });
+    facts.ends(60, 0, failed(Reason::Cancelled, Executed::Maybe, Stage::Wire));
+    facts.waits_until(3_000);
+    facts.are_wrong("is still with its handler");
+}
+
+#[test]
+fn impatience_at_another_time_twice_or_never_is_wrong() {
+    let asked = || {
+        let mut facts = Facts::new();
+        facts.asks(0, NEVER);
+        facts.arrives(50, 0);
+        facts
+    };
+    let mut early = asked();
+    early.model.soft_timeout(at(9_999), 0);
+    early.are_wrong("which was due at 11.000000s");
+    let mut twice = asked();
+    twice.model.soft_timeout(at(10_000), 0);
+    twice.model.soft_timeout(at(10_000), 0);
+    twice.are_wrong("is impatient twice");
+    let mut never = asked();
+    never.waits_until(10_001);
+    never.are_wrong("should have become impatient at 11.000000s");
+}
+
+#[test]
+fn deadlines_go_by_the_askers_own_clock() {
+    let mut facts = Facts::new();
+    facts.asks(0, NEVER);
+    facts.arrives(50, 0);
+    facts.model.clock_stepped(at(5_000), facts.asker, Duration::from_secs(4), false);
+    facts.model.soft_timeout(at(6_000), 0);
+    facts.ends(16_000, 0, TIMEOUT);
+    facts.are_right();
+}
+
+#[test]
+fn a_lookup_too_many_and_a_dial_without_one_are_wrong() {
+    let mut facts = Facts::new();
+    let (asker, peer) = (facts.asker, facts.peer);
+    facts.asks(0, ECHO);
+    for _ in 0..3 {
+        facts.at(20, asker, What::LooksUp { peer });
+    }
+    assert_eq!(facts.model.violations.len(), 2);
+    facts.model.violations.clear();
+    facts.at(30, peer, What::Dials { peer: asker });
+    facts.are_wrong("node 1 dials node 0, which it never looked up");
+}
+
+#[test]
+fn a_peer_that_is_given_up_again_without_a_lookup_is_wrong() {
+    let mut facts = Facts::new();
+    let (asker, peer) = (facts.asker, facts.peer);
+    facts.at(0, peer, What::Listening(false));
+    facts.asks(1_000, ECHO);
+    facts.ends(1_020, 0, UNREACHABLE);
+    let question = facts.model.lives[0].question;
+    facts.model.asks(at(2_000), question);
+    facts.at(2_000, asker, What::Dials { peer });
+    facts.ends(2_020, 1, UNREACHABLE);
+    facts.are_wrong("gives node 1 up without a lookup");
+}
+
+#[test]
+fn a_notice_that_comes_twice_or_to_nobody_or_not_at_all_in_a_calm_world_is_wrong() {
+    let mut facts = Facts::new();
+    let (asker, peer) = (facts.asker, facts.peer);
+    facts.model.notifies(at(0), asker, peer);
+    facts.model.noticed(at(50), 0, asker, peer);
+    facts.are_right();
+    facts.model.noticed(at(51), 0, asker, peer);
+    facts.are_wrong("notice 0 came twice");
+    facts.model.violations.clear();
+    facts.model.noticed(at(52), 7, asker, peer);
+    facts.are_wrong("a notice that nobody sent");
+    facts.model.violations.clear();
+    facts.model.notifies(at(100), asker, peer);
+    facts.waits_until(3_000);
+    facts.are_wrong("notice 1 from node 0 to node 1, sent at 1.100000s, was due by");
+}
