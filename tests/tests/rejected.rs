@@ -161,6 +161,22 @@ fn a_handshake_that_is_put_off_leaves_no_trace() {
 }
 
 #[test]
+fn a_handshake_for_which_there_is_no_room_leaves_no_trace() {
+    let mut config = Config::default();
+    config.limits.sessions = 2;
+    let mut right = Party::with_config(9, config.check().expect("little room is room"));
+    for number in [1, 2] {
+        let mut between = Between::asking(Party::new(number), right, query(ECHO, b"keep this session"));
+        between.carry();
+        right = between.right;
+    }
+    let mut between = Between::asking(Party::new(3), right, query(ECHO, b"hello"));
+    let hello = between.written_by(Side::Left).pop().expect("a HELLO");
+    rejects(&mut between, &hello, "a HELLO for which there is no room");
+    assert_eq!(between.right.node.usage().peers, 2);
+}
+
+#[test]
 fn a_refused_command_leaves_no_trace() {
     let mut config = Config::default();
     config.limits.queries = 2;

@@ -170,7 +170,7 @@ impl Node {
             self.note(Cause::ConnectedToAnother, Some(peer), Some(on));
             return self.close(on);
         }
-        if !self.make_peer(peer) || !self.has_room_for_session() {
+        if !self.has_room_for_session() || !self.make_peer(peer) {
             self.note(Cause::HandshakeRefused, Some(peer), Some(on));
             return self.write_raw(on, |out| put_busy(out, isid, BUSY_CODE, BUSY_SECS));
         }
