@@ -46,7 +46,7 @@ pub(super) enum Word {
         length: u16,
         off: u8,
     },
-    /// All parts of a message that was begun.
+    /// What is left of a message that was begun, in pieces.
     Rest {
         of_query: bool,
         which: u8,
@@ -97,8 +97,8 @@ pub(super) enum Number {
 pub(super) struct Told {
     session: Session,
     next: u64,
-    /// Messages of its own and answers, by number, that were begun.
-    begun: [BTreeMap<u64, Vec<u8>>; 2],
+    /// Messages of its own and answers, by number, and how much of each was said at once.
+    begun: [BTreeMap<u64, (Vec<u8>, usize)>; 2],
     /// The node's queries, with their bytes.
     asked: Vec<(u64, Vec<u8>)>,
     /// The token that the node asked with last.
@@ -241,7 +241,7 @@ impl Told {
                 let message = encoded(kind, recipient, nonce, [0; 20], *what, *length);
                 let message = edited(&message, edits);
                 let (total, part) = begins(&message, *part);
-                self.begun[0].insert(number, message);
+                self.begun[0].insert(number, (message, part.len()));
                 Frame::Query { number, flags: u8::from(*notice), until: u32::from(*seconds) * 1000, total, part }
             }
             Word::Reply { which, code, length, part, edits } => {
@@ -252,19 +252,19 @@ impl Told {
                 let message = encoded(message::REPLY, recipient, [9; 20], message::id(&query), what, *length);
                 let message = edited(&message, edits);
                 let (total, part) = begins(&message, *part);
-                self.begun[1].insert(number, message);
+                self.begun[1].insert(number, (message, part.len()));
                 Frame::Reply { number, code: *code, echo: 0, total, part }
             }
             Word::Piece { of_query, which, from, length, off } => {
-                let Some((number, message)) = self.begun(*of_query, *which) else { return Vec::new() };
+                let Some((number, message, _)) = self.begun(*of_query, *which) else { return Vec::new() };
                 let from = usize::from(*from).min(message.len());
                 let to = from.saturating_add(usize::from(*length)).min(message.len());
                 piece(*of_query, number, from.saturating_add(usize::from(off / 64)), &message[from..to])
             }
             Word::Rest { of_query, which } => {
-                let Some((number, message)) = self.begun(*of_query, *which) else { return Vec::new() };
-                let pieces = message.chunks(1000).enumerate().skip(1).take(50);
-                let pieces = pieces.map(|(at, part)| piece(*of_query, number, at * 1000, part).encode());
+                let Some((number, message, said)) = self.begun(*of_query, *which) else { return Vec::new() };
+                let pieces = message[said..].chunks(1000).take(50).enumerate();
+                let pieces = pieces.map(|(at, part)| piece(*of_query, number, said + at * 1000, part).encode());
                 return pieces.flatten().collect();
             }
             Word::Ack { which, echo } => Frame::Ack { number: self.asked(*which).0, echo: u64::from(*echo) },
@@ -302,10 +302,10 @@ impl Told {
         at.and_then(|at| self.asked.get(at).cloned()).unwrap_or((u64::from(which), Vec::new()))
     }
 
-    fn begun(&self, of_query: bool, which: u8) -> Option<(u64, Vec<u8>)> {
+    fn begun(&self, of_query: bool, which: u8) -> Option<(u64, Vec<u8>, usize)> {
         let begun = &self.begun[usize::from(!of_query)];
         let at = usize::from(which).checked_rem(begun.len())?;
-        begun.iter().nth(at).map(|(&number, message)| (number, message.clone()))
+        begun.iter().nth(at).map(|(&number, (message, said))| (number, message.clone(), *said))
     }
 }
 
