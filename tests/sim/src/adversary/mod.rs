@@ -2,6 +2,22 @@
 //! honest nodes what they must survive. It stands on the [second implementation](crate::second) of the protocol, is told
 //! what to do by name, and notices itself where a node breaks a rule towards it.
 //!
+//! ```
+//! use core::time::Duration;
+//! use egtp::Cause;
+//! use egtp_sim::adversary::{Adversary, Target, Trick};
+//! use egtp_sim::{Network, World};
+//!
+//! let mut world = World::new(7, Network::default());
+//! let node = world.add_node();
+//! let adversary = Adversary::new([1; 32]);
+//! adversary.play(Trick::OverlappingPieces, Target::of(&world, node));
+//! adversary.enter(&mut world);
+//! world.run(Duration::from_secs(60), |_, _, _| {});
+//! assert!(world.notes().iter().any(|(_, _, note)| note.cause == Cause::ProtocolViolation));
+//! assert_eq!(adversary.evidence(), Vec::<String>::new());
+//! ```
+//!
 //! What honest nodes owe with an adversary among them is said and checked by [`Judge`].
 
 mod answering;
@@ -22,7 +38,7 @@ use egtp::{Identity, Instant, NodeId, PublicKey, SignedRecord};
 
 use crate::second::Key;
 use crate::second::record;
-use crate::{NodeIndex, Stranger, StrangerAction, StrangerEvent, World};
+use crate::{NodeIndex, Stranger, StrangerAction, StrangerEvent, StrangerIndex, World};
 
 pub use judge::Judge;
 pub use trick::{Consequence, Manner, Trick, UnknownName};
@@ -70,6 +86,14 @@ impl Adversary {
         Self(Rc::new(RefCell::new(Mind::new(seed))))
     }
 
+    /// Puts it into a world, and lets the directory know where it is.
+    pub fn enter(&self, world: &mut World) -> StrangerIndex {
+        let index = world.add_stranger(Box::new(self.clone()));
+        let record = self.record(world.stranger_address(index));
+        world.set_record(self.id(), Some(record));
+        index
+    }
+
     /// Who it is.
     pub fn id(&self) -> NodeId {
         NodeId::from_bytes(self.0.borrow().me.node_id())
@@ -95,7 +119,7 @@ impl Adversary {
         SignedRecord::from_bytes(&signed).expect("a record of a usual address")
     }
 
-    /// Tells it to play a trick, at the next instant at which it is woken or something happens to it.
+    /// Tells it to play a trick, at the next instant at which it is [woken](World::wake_stranger) or something happens to it.
     pub fn play(&self, trick: Trick, target: Target) {
         self.0.borrow_mut().begin(trick, target, Instant::ZERO);
     }
@@ -116,7 +140,7 @@ impl Adversary {
     }
 
     /// Tells it to go: it closes every connection, gives its tricks up, and hangs up on whoever comes. It does so when it is
-    /// woken or something happens to it.
+    /// [woken](World::wake_stranger) or something happens to it.
     pub fn leave(&self) {
         self.0.borrow_mut().gone = true;
     }

@@ -41,6 +41,12 @@ impl World {
         dialling::stranger_address(index.0)
     }
 
+    /// Wakes a stranger now, whatever it wished: whoever has told it something lets it begin.
+    pub fn wake_stranger(&mut self, index: StrangerIndex) {
+        self.wake(index);
+        self.settle();
+    }
+
     pub(super) fn wake(&mut self, index: StrangerIndex) {
         self.tell_stranger(index, StrangerEvent::Wake);
     }
