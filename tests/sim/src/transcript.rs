@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use egtp::{Cause, Failure, Instant, Reason};
 
+use crate::adversary::{Manner, Trick};
 use crate::scenario::Setup;
 use crate::world::NodeIndex;
 
@@ -77,6 +78,12 @@ pub enum What {
     DirectorySilent(bool),
     /// The next connection breaks in the middle.
     NextConnectionBreaks { bytes: usize },
+    /// The adversary plays a trick on it.
+    Tricked(Trick),
+    /// How the adversary treats whoever asks it something, from now on.
+    Manner(Manner),
+    /// It asks the adversary.
+    AsksAdversary { type_name: &'static str, bytes: usize, hard: Duration },
     /// Nothing goes wrong from now on.
     Heals,
 }
@@ -151,6 +158,12 @@ impl Names {
             What::DirectorySilent(true) => "the directory falls silent".into(),
             What::DirectorySilent(false) => "the directory answers".into(),
             What::NextConnectionBreaks { bytes } => format!("the next connection will break after {bytes} bytes"),
+            What::Tricked(trick) => format!("suffers a trick of the adversary's: {trick}"),
+            What::Manner(manner) => format!("the adversary {manner} from now on"),
+            What::AsksAdversary { type_name, bytes, hard } => {
+                let within = Instant::ZERO + *hard;
+                format!("asks the adversary: {type_name}, {bytes} bytes, within {within}")
+            }
             What::Heals => "everything heals".into(),
         }
     }

@@ -14,6 +14,7 @@ use egtp::Config;
 pub use words::Malformed;
 
 use crate::Network;
+use crate::adversary::{Manner, Trick};
 
 /// A world and what happens in it. The same scenario plays the same way every time.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -79,6 +80,12 @@ pub enum Step {
     Expect { node: usize, usage: &'static str, count: usize },
     /// A node that knows nothing of another is told where that one was before it moved.
     Outdate { node: usize, peer: usize },
+    /// The adversary plays a trick on a node. It is there from the first step that mentions it.
+    Trick { node: usize, trick: Trick },
+    /// How the adversary treats whoever asks it something, from now on.
+    Manner(Manner),
+    /// A node asks the adversary, with a body of so many bytes, at least eight.
+    AskAdversary { from: usize, type_name: &'static str, bytes: usize, hard: Duration },
     /// Everything heals; then nothing may be left over, and everybody must be able to reach everybody.
     Heal,
 }
@@ -118,7 +125,9 @@ impl Step {
     /// The nodes that it mentions.
     pub(crate) fn nodes_mut(&mut self) -> Vec<&mut usize> {
         match self {
-            Self::Wait(_) | Self::BreakNext { .. } | Self::DirectorySilent(_) | Self::Heal => Vec::new(),
+            Self::Wait(_) | Self::BreakNext { .. } | Self::DirectorySilent(_) | Self::Manner(_) | Self::Heal => {
+                Vec::new()
+            }
             Self::Ask { from: one, to: other, .. }
             | Self::Notify { from: one, to: other }
             | Self::Cut { one, other }
@@ -133,7 +142,9 @@ impl Step {
             | Self::Silence { node, .. }
             | Self::Listen { node, .. }
             | Self::Forget { node }
-            | Self::Expect { node, .. } => vec![node],
+            | Self::Expect { node, .. }
+            | Self::Trick { node, .. }
+            | Self::AskAdversary { from: node, .. } => vec![node],
         }
     }
 }

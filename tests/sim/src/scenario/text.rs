@@ -65,6 +65,9 @@ impl fmt::Display for Scenario {
 /// | `directory silent`, `directory honest` | [`Step::DirectorySilent`] |
 /// | `outdate NODE PEER` | [`Step::Outdate`] |
 /// | `expect NODE THING=COUNT` | [`Step::Expect`] |
+/// | `trick TRICK NODE` | [`Step::Trick`]: one of [`Trick`](crate::adversary::Trick) |
+/// | `manner MANNER` | [`Step::Manner`]: one of [`Manner`](crate::adversary::Manner) |
+/// | `ask-adversary FROM TYPE [bytes=SIZE] [hard=TIME]` | [`Step::AskAdversary`] |
 /// | `heal` | [`Step::Heal`] |
 impl FromStr for Scenario {
     type Err = Malformed;
@@ -124,6 +127,12 @@ impl Scenario {
             Step::DirectorySilent(false) => "directory honest".into(),
             Step::Outdate { node, peer } => format!("outdate {} {}", name(node), name(peer)),
             Step::Expect { node, usage, count } => format!("expect {} {usage}={count}", name(node)),
+            Step::Trick { node, trick } => format!("trick {trick} {}", name(node)),
+            Step::Manner(manner) => format!("manner {manner}"),
+            Step::AskAdversary { from, type_name, bytes, hard } => {
+                let (bytes, hard) = (size_in_words(bytes), duration_in_words(hard));
+                format!("ask-adversary {} {type_name} bytes={bytes} hard={hard}", name(from))
+            }
             Step::Heal => "heal".into(),
         }
     }
@@ -156,6 +165,14 @@ impl Scenario {
             Some("directory") => Step::DirectorySilent(words.one_of(&[("silent", true), ("honest", false)])?),
             Some("outdate") => Step::Outdate { node: self.node(&mut words)?, peer: self.node(&mut words)? },
             Some("expect") => self.read_expectation(&mut words)?,
+            Some("trick") => {
+                let trick = words.take("the name of a trick, such as overlapping-pieces", |word| word.parse().ok())?;
+                Step::Trick { node: self.node(&mut words)?, trick }
+            }
+            Some("manner") => {
+                Step::Manner(words.take("the name of a manner, such as answers-twice", |word| word.parse().ok())?)
+            }
+            Some("ask-adversary") => self.read_question_to_adversary(&mut words)?,
             Some("heal") => Step::Heal,
             word => return words.fail(word, format!("one of {COMMANDS}")),
         };
@@ -220,6 +237,26 @@ impl Scenario {
         Ok(Step::Ask { from, to, type_name, bytes, soft, hard })
     }
 
+    fn read_question_to_adversary(&self, words: &mut Words<'_>) -> Result<Step, Malformed> {
+        let from = self.node(words)?;
+        let type_name = words.one_of(&ASKED_FOR.map(|name| (name, name)))?;
+        let (mut bytes, mut hard) = (8, USUAL_HARD);
+        words.settings(|name, value| match name {
+            "bytes" => {
+                let fits = |&size: &usize| (8..=egtp::MAX_BODY).contains(&size);
+                bytes = size(value).filter(fits).ok_or("bytes= and a size from 8B to 4000000B")?;
+                Ok(())
+            }
+            "hard" => {
+                let fits = |&time: &Duration| !time.is_zero() && time <= MAX_HARD_TIMEOUT;
+                hard = duration(value).filter(fits).ok_or("hard= and a duration above zero, up to 1h")?;
+                Ok(())
+            }
+            _ => Err("one of bytes=, hard=".to_owned()),
+        })?;
+        Ok(Step::AskAdversary { from, type_name, bytes, hard })
+    }
+
     fn read_expectation(&self, words: &mut Words<'_>) -> Result<Step, Malformed> {
         let node = self.node(words)?;
         let things = USAGES.join("=, ");
@@ -238,7 +275,7 @@ impl Scenario {
 }
 
 const COMMANDS: &str = "seed, network, node, wait, ask, notify, cancel, answer, cut, break-next, crash, start, wipe, freeze, thaw, \
-                        isolate, rejoin, open, close, forget, directory, outdate, expect, heal";
+                        isolate, rejoin, open, close, forget, directory, outdate, expect, trick, manner, ask-adversary, heal";
 
 #[cfg(test)]
 mod tests {
@@ -282,6 +319,9 @@ mod tests {
 > directory honest
 > outdate alice bob
 > expect alice queries=0
+> trick overlapping-pieces bob
+> manner answers-twice
+> ask-adversary alice keep bytes=20B hard=7s
 > heal
 ";
         let scenario: Scenario = script.parse().unwrap();

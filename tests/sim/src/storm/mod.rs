@@ -9,6 +9,7 @@
 //! assert_eq!(outcome, egtp_sim::storm::run(7, &egtp_sim::storm::Settings::default()));
 //! ```
 
+mod intruder;
 mod oracle;
 mod play;
 mod shrink;

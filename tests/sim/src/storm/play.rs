@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use egtp::{Instant, PeerRefusal, Query, SignedRecord, Strategies, Usage};
 
+use super::intruder::Intruder;
 use super::oracle::{Oracle, Question};
 use super::weather::LONGEST;
 use super::{Outcome, Violation};
@@ -29,6 +30,9 @@ pub(super) struct Play {
     names: Names,
     health: Vec<Health>,
     oracle: Oracle,
+    /// The adversary, from the first step that mentions it.
+    intruder: Option<Intruder>,
+    seed: u64,
     began: Instant,
     /// Some node may have so few connections that it cannot talk to everybody.
     cramped: bool,
@@ -38,6 +42,8 @@ pub(super) struct Play {
 struct Health {
     crashed: bool,
     frozen: bool,
+    /// When it was last able to do what was due.
+    thawed: Instant,
 }
 
 impl Play {
@@ -56,7 +62,17 @@ impl Play {
         let oracle = Oracle::new(&world, scenario.network, &settings.collect::<Vec<_>>());
         let began = world.now();
         let names = Names::new(&scenario.nodes);
-        Self { world, names, health: vec![Health::default(); nodes.len()], nodes, oracle, began, cramped }
+        Self {
+            world,
+            names,
+            health: vec![Health::default(); nodes.len()],
+            nodes,
+            oracle,
+            intruder: None,
+            seed: scenario.seed,
+            began,
+            cramped,
+        }
     }
 
     /// Does one thing. A panic is a broken promise.
@@ -135,6 +151,17 @@ impl Play {
             }
             Step::Outdate { node, peer } => self.outdate(node, peer),
             Step::Expect { node, usage, count } => self.expect(node, usage, count),
+            Step::Trick { node, trick } => {
+                let node = self.nodes[node];
+                self.write(Some(node), What::Tricked(trick));
+                let (intruder, world) = self.intruder();
+                intruder.play(world, trick, node);
+            }
+            Step::Manner(manner) => {
+                self.write(None, What::Manner(manner));
+                self.intruder().0.set_manner(manner);
+            }
+            Step::AskAdversary { from, type_name, bytes, hard } => self.ask_adversary(from, type_name, bytes, hard),
             Step::Heal => self.heal(),
         }
     }
@@ -183,6 +210,22 @@ impl Play {
         }
     }
 
+    fn intruder(&mut self) -> (&mut Intruder, &mut World) {
+        let Self { intruder, world, seed, .. } = self;
+        (intruder.get_or_insert_with(|| Intruder::enter(world, *seed)), world)
+    }
+
+    fn ask_adversary(&mut self, from: usize, type_name: &'static str, bytes: usize, hard: Duration) {
+        if self.is_able(from) {
+            let node = self.nodes[from];
+            self.write(Some(node), What::AsksAdversary { type_name, bytes, hard });
+            let (intruder, world) = self.intruder();
+            if let Err(refusal) = intruder.ask(world, node, type_name, bytes, hard) {
+                self.violate(format!("{} refuses to ask: {refusal}", self.names.of(node)));
+            }
+        }
+    }
+
     fn notify(&mut self, from: usize, to: usize) {
         if self.is_able(from) {
             let (from, to) = (self.nodes[from], self.nodes[to]);
@@ -224,6 +267,9 @@ impl Play {
             self.health[node].crashed = true;
             self.write(Some(self.nodes[node]), What::Crashes);
             self.world.crash(self.nodes[node]);
+            if let Some(intruder) = &mut self.intruder {
+                intruder.forget(self.nodes[node]);
+            }
         }
     }
 
@@ -246,7 +292,7 @@ impl Play {
 
     fn thaw(&mut self, node: usize) {
         if self.health[node].frozen {
-            self.health[node].frozen = false;
+            self.health[node] = Health { frozen: false, thawed: self.world.now(), ..self.health[node] };
             self.write(Some(self.nodes[node]), What::Thaws);
             self.world.set_frozen(self.nodes[node], false);
         }
@@ -314,8 +360,14 @@ impl Play {
         if !self.all_is_well() {
             return;
         }
-        let Self { world, oracle, .. } = self;
+        let Self { world, oracle, intruder, health, .. } = self;
         world.run(time, |world, node, delivery| {
+            let able = health[node.number()].thawed;
+            let others = match intruder {
+                Some(intruder) => intruder.take(world, node, able, delivery),
+                None => Some(delivery),
+            };
+            let Some(delivery) = others else { return };
             if let Some((token, answer)) = oracle.take(world, node, delivery) {
                 match answer {
                     Some(body) => world.reply(node, token, body),
@@ -330,6 +382,11 @@ impl Play {
         for node in 0..self.nodes.len() {
             if self.is_able(node) {
                 self.oracle.is_in_order(&mut self.world, self.nodes[node]);
+            }
+        }
+        if let Some(intruder) = &mut self.intruder {
+            for finding in intruder.findings(&self.world, |node| !self.health[node.number()].frozen) {
+                self.violate(finding);
             }
         }
         if let Some(what) = self.world.violations().first().cloned() {
@@ -351,6 +408,9 @@ impl Play {
             let record = self.world.node(index).record().cloned();
             let id = self.world.id(index);
             self.world.set_record(id, record);
+        }
+        if let Some(intruder) = &self.intruder {
+            intruder.leave(&mut self.world);
         }
         self.run(LONGEST + Duration::from_secs(60));
         self.nothing_leaks();
@@ -374,7 +434,9 @@ impl Play {
         self.nothing_leaks();
         if self.all_is_well() {
             for &node in &self.nodes {
-                self.oracle.is_at_rest(&mut self.world, node, self.nodes.len());
+                // The adversary has two names, and two sessions under each may be left.
+                let peers = self.nodes.len() + if self.intruder.is_some() { 4 } else { 0 };
+                self.oracle.is_at_rest(&mut self.world, node, peers);
             }
         }
     }
@@ -422,7 +484,8 @@ impl Play {
         if !self.all_is_well() {
             return;
         }
-        for &node in &self.nodes {
+        // With an adversary, its judge looks at each note.
+        for &node in self.nodes.iter().filter(|_| self.intruder.is_none()) {
             self.oracle.nobody_misbehaved(&mut self.world, node);
         }
     }

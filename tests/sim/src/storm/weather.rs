@@ -6,8 +6,9 @@ use std::time::Duration;
 use egtp::Rate;
 
 use super::Settings;
+use crate::adversary::{Manner, Trick};
 use crate::scenario::{ASKED_FOR, Scenario, Setup, Step};
-use crate::scene::ECHO;
+use crate::scene::{ECHO, KEEP};
 use crate::{Choice, Chunks, Network};
 
 /// The longest hard timeout that is drawn.
@@ -35,6 +36,8 @@ pub(super) struct Weather {
     /// Whether the last step was to wait.
     waits: bool,
     over: bool,
+    /// Whether there is an adversary.
+    hostile: bool,
 }
 
 impl Weather {
@@ -57,6 +60,8 @@ impl Weather {
     fn new(mut choice: Choice, seed: u64, count: usize, settings: &Settings) -> (Scenario, Self) {
         let network = draw_network(&mut choice);
         let cramped = choice.per_mille(200);
+        // Where places are few, an adversary may take those of others.
+        let hostile = choice.per_mille(250) && !cramped;
         let count = settings.nodes.unwrap_or(count);
         let nodes = (0..count).map(|number| draw_setup(&mut choice, number, cramped)).collect();
         let scenario = Scenario { seed, network, nodes, steps: Vec::new() };
@@ -72,6 +77,7 @@ impl Weather {
             asked: 0,
             waits: true,
             over: false,
+            hostile,
         };
         (scenario, weather)
     }
@@ -108,7 +114,7 @@ impl Weather {
     fn happening(&mut self) -> Step {
         self.happened += 1;
         let node = self.any_node();
-        match self.choice.below(24) {
+        match self.choice.below(if self.hostile { 32 } else { 24 }) {
             0..9 => self.ask(node),
             9 => Step::Notify { from: node, to: self.any_node() },
             10 => Step::Cancel { node },
@@ -120,8 +126,21 @@ impl Weather {
             19 | 20 => self.passing(Step::Silence { node, silent: true }, Step::Silence { node, silent: false }),
             21 => self.passing(Step::Listen { node, listening: false }, Step::Listen { node, listening: true }),
             22 => self.passing(Step::DirectorySilent(true), Step::DirectorySilent(false)),
-            _ => Step::Forget { node },
+            23 => Step::Forget { node },
+            24..28 => self.trick(node),
+            28 => Step::Manner(Manner::ALL[self.choice.index(Manner::ALL.len())]),
+            _ => {
+                let type_name = [ECHO, KEEP][self.choice.index(2)];
+                let bytes = 8 + [0, 3_000, 40_000][self.choice.index(3)];
+                let hard = Duration::from_micros(LONGEST_MICROS - self.choice.below(LONGEST_MICROS));
+                Step::AskAdversary { from: node, type_name, bytes, hard }
+            }
         }
+    }
+
+    fn trick(&mut self, node: usize) -> Step {
+        let trick = Trick::ALL[self.choice.index(Trick::ALL.len())];
+        if trick.crowds_others_out() { Step::Manner(Manner::Answers) } else { Step::Trick { node, trick } }
     }
 
     fn ask(&mut self, from: usize) -> Step {
