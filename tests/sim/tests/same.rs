@@ -53,10 +53,12 @@ fn smooth(seed: u64) -> Scenario {
     scenario
 }
 
-/// What happened, in lines. What happens at one instant is sorted: the order is chance's.
+/// What happened, in lines. What happens at one instant is sorted: the order is chance's. What is noted again and again at one
+/// instant is said once: how many notes it makes depends on how the bytes come.
 fn events(recording: &Recording) -> String {
     let names = recording.names();
     let mut lines: Vec<_> = recording.transcript.iter().map(|entry| (entry.at, names.line(entry))).collect();
     lines.sort();
+    lines.dedup();
     lines.into_iter().map(|(_, line)| line + "\n").collect()
 }

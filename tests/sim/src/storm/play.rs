@@ -42,7 +42,7 @@ pub(super) struct Play {
 struct Health {
     crashed: bool,
     frozen: bool,
-    /// When it was last able to do what was due.
+    /// When it was last able to do what was due, if it ever was not.
     thawed: Instant,
 }
 
@@ -378,15 +378,15 @@ impl Play {
                 }
             }
         });
+        if let Some(intruder) = &mut self.intruder {
+            for finding in intruder.findings(&self.world, |node| !self.health[node.number()].frozen) {
+                self.violate(finding);
+            }
+        }
         self.oracle.nobody_waits_too_long(&self.world);
         for node in 0..self.nodes.len() {
             if self.is_able(node) {
                 self.oracle.is_in_order(&mut self.world, self.nodes[node]);
-            }
-        }
-        if let Some(intruder) = &mut self.intruder {
-            for finding in intruder.findings(&self.world, |node| !self.health[node.number()].frozen) {
-                self.violate(finding);
             }
         }
         if let Some(what) = self.world.violations().first().cloned() {
