@@ -189,6 +189,8 @@ impl Mind {
                 Frame::Ping { token, .. } => {
                     insert(&mut held.pings, *token);
                 }
+                // It says that nothing was taken, so what came in the session may come again.
+                Frame::Break { .. } => self.evidence.give_back(sid),
                 _ => {}
             }
         }
