@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use egtp_sim::scene::{ECHO, Scene, query};
+use egtp_sim::Network;
+use egtp_sim::scene::{ECHO, NEVER, Scene, query, type_name};
 
 /// Storm 150: a node gave up a connection that it had opened, since nothing waited for the peer any more; but the peer had met it
 /// there already, in the session that they shared, and had sent a query.
@@ -19,4 +20,20 @@ fn a_dial_that_is_open_is_not_given_up_with_the_query_it_was_for() {
     scene.world.with(asker, |node, now| node.cancel(now, given_up).unwrap());
     scene.run_secs(59);
     assert_eq!(scene.reply(peer, asked), b"over that connection");
+}
+
+/// Storm 1491: two nodes shook hands with each other at once, and the session in which a notice had gone was ended before the notice
+/// was acknowledged. It waited for its hard timeout, five minutes, though the end of the session had said that it was taken.
+#[test]
+fn a_notice_that_was_taken_has_ended_when_its_session_has() {
+    for seed in 0..8 {
+        let mut scene = Scene::on(seed, Network { latency: Duration::from_micros(142), ..Network::default() });
+        let (one, other) = (scene.add_node(), scene.add_node());
+        let id = scene.world.id(other);
+        scene.world.with(one, |node, now| node.notify(now, id, type_name(NEVER), b"once".to_vec()).unwrap());
+        scene.ask(other, one, query(ECHO, b"at the same instant"));
+        scene.run_secs(5);
+        assert_eq!(scene.told.notices.len(), 1);
+        assert_eq!(scene.world.node(one).usage().queries, 0, "seed {seed}");
+    }
 }

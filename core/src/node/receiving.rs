@@ -283,6 +283,7 @@ impl Node {
                 byte.is_some_and(|byte| byte & (1 << (above % 8)) != 0)
             }
         };
+        self.taken_notices_end(sid, is_taken);
         if code == BreakCode::Superseded && self.awaits_answers(sid, is_taken) {
             // The peer has answered everything in it. The answers are on their way, perhaps over another connection.
             self.reach(peer);
@@ -292,6 +293,18 @@ impl Node {
             matches!(state, QueryState::Taken { .. }) || is_taken(number)
         });
         self.reach(peer);
+    }
+
+    /// A notice that was taken has come to its end: its acknowledgement may have been due only after the session's.
+    fn taken_notices_end(&mut self, sid: SessionId, is_taken: impl Fn(u64) -> bool) {
+        let Some(session) = self.sessions.get(&sid) else { return };
+        let taken = session.outstanding.iter().filter(|&(&number, query)| {
+            is_taken(number) && self.queries.get(query).is_some_and(|outstanding| outstanding.notice)
+        });
+        let taken: Vec<u64> = taken.map(|(&number, _)| number).collect();
+        for number in taken {
+            self.acknowledged(sid, number);
+        }
     }
 
     pub(super) fn peer_on(&self, on: ConnectionId) -> Option<NodeId> {
