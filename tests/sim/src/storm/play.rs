@@ -435,8 +435,8 @@ impl Play {
         if self.all_is_well() {
             for &node in &self.nodes {
                 // The adversary has two names, and two sessions under each may be left.
-                let peers = self.nodes.len() + if self.intruder.is_some() { 4 } else { 0 };
-                self.oracle.is_at_rest(&mut self.world, node, peers);
+                let strangers = if self.intruder.is_some() { 4 } else { 0 };
+                self.oracle.is_at_rest(&mut self.world, node, self.cramped, strangers);
             }
         }
     }

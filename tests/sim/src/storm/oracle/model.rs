@@ -135,7 +135,9 @@ impl Model {
             (What::Unknown, _) => self.faults.begin(Kind::Unknown, place, at),
             (What::DirectorySilent(silent), _) => self.set(Kind::Directory, Place::World, at, *silent),
             (What::NextConnectionBreaks { .. }, _) => {
-                for (one, other) in self.reach.a_connection_will_break(at, self.pace.ways(4)) {
+                // A dial may hang until it is given up.
+                let hangs = self.nodes.values().map(|node| node.timers.connect).max().unwrap_or_default();
+                for (one, other) in self.reach.a_connection_will_break(at, hangs + self.pace.ways(4)) {
                     self.faults.begin(Kind::Fragile, Place::Way(one, other), at);
                 }
             }
