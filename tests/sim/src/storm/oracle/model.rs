@@ -90,7 +90,7 @@ impl Model {
 
     /// Anything else that is no delivery.
     pub(super) fn hears(&mut self, at: Instant, node: Option<NodeIndex>, what: &What) {
-        let disturbs = self.disturbs(node, what);
+        let disturbs = disturbs(what);
         if disturbs {
             // What was due before is due all the same.
             self.nobody_waits_too_long(at, false);
@@ -289,25 +289,6 @@ impl Model {
         self.pace.carry(at, to, from, bytes);
     }
 
-    /// Whether something goes wrong by it, or is well again.
-    fn disturbs(&self, node: Option<NodeIndex>, what: &What) -> bool {
-        let _ = node;
-        matches!(
-            what,
-            What::Cut { .. }
-                | What::Crashes
-                | What::Starts
-                | What::Freezes
-                | What::Thaws
-                | What::Silent(_)
-                | What::Listening(_)
-                | What::Unknown
-                | What::DirectorySilent(_)
-                | What::NextConnectionBreaks { .. }
-                | What::Heals
-        )
-    }
-
     /// What had been sent may have to be sent again.
     fn goes_again(&mut self, at: Instant, node: Option<NodeIndex>) {
         let concerned: Vec<Life> = self
@@ -388,4 +369,22 @@ fn is_cramped(limits: &Limits, nodes: usize) -> bool {
 
 pub(super) fn told(Window { earliest, latest }: Window) -> String {
     if earliest == latest { format!("at {earliest}") } else { format!("from {earliest} to {latest}") }
+}
+
+/// Whether something goes wrong by it, or is well again.
+fn disturbs(what: &What) -> bool {
+    matches!(
+        what,
+        What::Cut { .. }
+            | What::Crashes
+            | What::Starts
+            | What::Freezes
+            | What::Thaws
+            | What::Silent(_)
+            | What::Listening(_)
+            | What::Unknown
+            | What::DirectorySilent(_)
+            | What::NextConnectionBreaks { .. }
+            | What::Heals
+    )
 }

@@ -48,12 +48,12 @@ impl Facts {
         let (from, to) = (self.asker, self.peer);
         let soft = Some(HARD / 2);
         self.model.asks(at(millis), Question { from, to, type_name, bytes: 8, soft, hard: HARD });
-        self.at(millis, from, What::LooksUp { peer: to });
-        self.at(millis, from, What::Dials { peer: to });
+        self.at(millis, from, &What::LooksUp { peer: to });
+        self.at(millis, from, &What::Dials { peer: to });
     }
 
-    fn at(&mut self, millis: u64, node: NodeIndex, what: What) {
-        self.model.hears(at(millis), Some(node), &what);
+    fn at(&mut self, millis: u64, node: NodeIndex, what: &What) {
+        self.model.hears(at(millis), Some(node), what);
     }
 
     /// The peer's handler is given a query, by its deadline.
@@ -63,7 +63,7 @@ impl Facts {
     }
 
     fn answers(&mut self, millis: u64, query: usize) {
-        self.at(millis, self.peer, What::Answers { query, bytes: 8 });
+        self.at(millis, self.peer, &What::Answers { query, bytes: 8 });
     }
 
     fn ends(&mut self, millis: u64, query: usize, ending: Ending) {
@@ -104,16 +104,16 @@ fn whatever_a_fault_excuses_is_right() {
     let (asker, peer) = (facts.asker, facts.peer);
     facts.asks(0, NEVER);
     facts.arrives(50, 0);
-    facts.at(500, asker, What::Cut { other: peer });
+    facts.at(500, asker, &What::Cut { other: peer });
     facts.ends(510, 0, LOST);
     facts.model.withdrawn(at(600), 0);
-    facts.at(700, peer, What::Listening(false));
+    facts.at(700, peer, &What::Listening(false));
     facts.asks(800, ECHO);
     facts.ends(820, 1, UNREACHABLE);
-    facts.at(900, peer, What::Listening(true));
+    facts.at(900, peer, &What::Listening(true));
     facts.asks(60_000, NO);
     facts.arrives(60_050, 2);
-    facts.at(60_050, peer, What::Declines { query: 2 });
+    facts.at(60_050, peer, &What::Declines { query: 2 });
     let declined = Reason::RefusedByPeer(PeerRefusal::Declined);
     facts.ends(60_060, 2, failed(declined, Executed::Maybe, Stage::Wire));
     facts.asks(70_000, "unknown");
@@ -189,7 +189,7 @@ fn a_failure_without_a_reason_is_wrong() {
         facts.are_wrong("allowed was only hard-timeout at 21.000000s");
     }
     let mut facts = Facts::new();
-    facts.at(0, facts.peer, What::Freezes);
+    facts.at(0, facts.peer, &What::Freezes);
     facts.asks(0, ECHO);
     facts.ends(5_000, 0, LOST);
     facts.are_wrong("allowed was only hard-timeout");
@@ -198,7 +198,7 @@ fn a_failure_without_a_reason_is_wrong() {
 #[test]
 fn a_fast_fail_that_is_missing_or_late_is_wrong() {
     let mut facts = Facts::new();
-    facts.at(0, facts.peer, What::Crashes);
+    facts.at(0, facts.peer, &What::Crashes);
     facts.asks(1_000, ECHO);
     facts.waits_until(1_070);
     facts.are_right();
@@ -206,7 +206,7 @@ fn a_fast_fail_that_is_missing_or_late_is_wrong() {
     facts.are_wrong("node 1 had crashed at 1.000000s");
 
     let mut facts = Facts::new();
-    facts.at(0, facts.peer, What::Listening(false));
+    facts.at(0, facts.peer, &What::Listening(false));
     facts.asks(1_000, ECHO);
     facts.ends(1_200, 0, UNREACHABLE);
     facts.are_wrong(
@@ -218,7 +218,7 @@ fn a_fast_fail_that_is_missing_or_late_is_wrong() {
 fn a_silent_peer_that_is_never_found_dead_is_wrong() {
     let mut facts = Facts::new();
     facts.asks(0, ECHO);
-    facts.at(30, facts.peer, What::Silent(true));
+    facts.at(30, facts.peer, &What::Silent(true));
     facts.model.soft_timeout(at(10_000), 0);
     facts.ends(20_000, 0, failed(Reason::HardTimeout, Executed::Maybe, Stage::Wire));
     facts.are_wrong("the peer could not be heard since 1.030000s");
@@ -233,7 +233,7 @@ fn a_query_that_runs_twice_or_after_it_was_said_that_it_would_not_is_wrong() {
     facts.are_wrong("runs once more at 1.051000s");
 
     let mut facts = Facts::new();
-    facts.at(0, facts.peer, What::Listening(false));
+    facts.at(0, facts.peer, &What::Listening(false));
     facts.asks(1_000, ECHO);
     facts.ends(1_020, 0, UNREACHABLE);
     facts.arrives(1_050, 0);
@@ -242,7 +242,7 @@ fn a_query_that_runs_twice_or_after_it_was_said_that_it_would_not_is_wrong() {
     let mut facts = Facts::new();
     facts.asks(0, NEVER);
     facts.arrives(50, 0);
-    facts.at(60, facts.asker, What::Cancels { query: 0 });
+    facts.at(60, facts.asker, &What::Cancels { query: 0 });
     facts.ends(60, 0, failed(Reason::Cancelled, Executed::No, Stage::Queue));
     facts.are_wrong("is said not to have run, and it has");
 }
@@ -268,7 +268,7 @@ fn what_a_handler_is_told_too_late_too_early_or_for_nothing_is_wrong() {
     let mut facts = Facts::new();
     facts.asks(0, NEVER);
     facts.arrives(50, 0);
-    facts.at(60, facts.asker, What::Cancels { query: 0 });
+    facts.at(60, facts.asker, &What::Cancels { query: 0 });
     facts.ends(60, 0, failed(Reason::Cancelled, Executed::Maybe, Stage::Wire));
     facts.waits_until(3_000);
     facts.are_wrong("is still with its handler");
@@ -311,11 +311,11 @@ fn a_lookup_too_many_and_a_dial_without_one_are_wrong() {
     let (asker, peer) = (facts.asker, facts.peer);
     facts.asks(0, ECHO);
     for _ in 0..3 {
-        facts.at(20, asker, What::LooksUp { peer });
+        facts.at(20, asker, &What::LooksUp { peer });
     }
     assert_eq!(facts.model.violations.len(), 2);
     facts.model.violations.clear();
-    facts.at(30, peer, What::Dials { peer: asker });
+    facts.at(30, peer, &What::Dials { peer: asker });
     facts.are_wrong("node 1 dials node 0, which it never looked up");
 }
 
@@ -323,12 +323,12 @@ fn a_lookup_too_many_and_a_dial_without_one_are_wrong() {
 fn a_peer_that_is_given_up_again_without_a_lookup_is_wrong() {
     let mut facts = Facts::new();
     let (asker, peer) = (facts.asker, facts.peer);
-    facts.at(0, peer, What::Listening(false));
+    facts.at(0, peer, &What::Listening(false));
     facts.asks(1_000, ECHO);
     facts.ends(1_020, 0, UNREACHABLE);
     let question = facts.model.lives[0].question;
     facts.model.asks(at(2_000), question);
-    facts.at(2_000, asker, What::Dials { peer });
+    facts.at(2_000, asker, &What::Dials { peer });
     facts.ends(2_020, 1, UNREACHABLE);
     facts.are_wrong("gives node 1 up without a lookup");
 }
