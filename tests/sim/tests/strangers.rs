@@ -155,10 +155,10 @@ fn gets_in(nat: Nat) -> [bool; 2] {
     scene.run_secs(1);
     assert_eq!(scene.reply(nodes[inside], asked), b"out");
 
-    let outside = scene.world.seen_address(nodes[inside], scene.world.address(nodes[friend])).unwrap();
+    let outside = scene.world.seen_address(nodes[inside], scene.world.address(nodes[friend])).expect("a mapping");
     assert_ne!(outside, scene.world.address(nodes[inside]));
     let moved = Strategies { addresses: vec![outside], relays: Vec::new() };
-    scene.world.with(nodes[inside], |node, now| node.announce(now, moved)).unwrap();
+    scene.world.with(nodes[inside], |node, now| node.announce(now, moved)).expect("one address fits a record");
     scene.restart(nodes[friend]);
     scene.run_secs(1);
     [nodes[friend], nodes[2]].map(|from| {
@@ -218,7 +218,7 @@ fn two_nodes_behind_translators_meet_when_both_dial() {
     for &node in &nodes[..2] {
         let outside = scene.world.seen_address(node, scene.world.address(nodes[2])).unwrap();
         let moved = Strategies { addresses: vec![outside], relays: Vec::new() };
-        scene.world.with(node, |node, now| node.announce(now, moved)).unwrap();
+        scene.world.with(node, |node, now| node.announce(now, moved)).expect("one address fits a record");
     }
     let alone = scene.ask(nodes[0], nodes[1], query(ECHO, b"alone"));
     scene.run_secs(2);
