@@ -21,6 +21,34 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # An application of your own
+//!
+//! It runs on the simulator as it runs on a network: it asks, it is asked, it has its verdicts. What the world does to it follows from
+//! the seed, so that a run that goes wrong can be repeated, and looked at, as often as it takes. Take out the question whether a
+//! payment is in doubt, and this finds payments that were booked twice:
+//!
+//! ```
+#![doc = include_str!("../examples/payments.rs")]
+//! ```
+//!
+//! # What can happen in a world
+//!
+//! Links have latency, jitter, bandwidth, a buffer, and cut streams into [chunks](Chunks) of any size. They can be
+//! [cut](World::cut), break [after any byte](World::break_next_connection_after), be [blocked](World::set_blocked) in one direction or
+//! both, and be behind a [`Nat`]. Nodes can [crash](World::crash), [lose power](World::power_off) so that nobody hears of it,
+//! [start again](World::start) with what they had stored or [without](World::wipe), [stand still](World::set_frozen), fall
+//! [silent](World::set_silent), [close their port](World::set_listening), and have clocks that [jump](World::step_clock). The Lookup
+//! Service can be slow, silent, stale, wrong or gone: see [`Directory`]. Whoever is there and is no node is a [`Stranger`]; one that
+//! breaks every rule, with real keys, is the [`adversary::Adversary`].
+//!
+//! # Who checks what
+//!
+//! - The world looks after every drain whether each node's deadline lies ahead, whether what is to be written or read has somebody
+//!   waiting for it, and whether every limit holds: [`World::violations`].
+//! - A [storm](storm) draws a [scenario](scenario) from a seed, or from a fuzzer's bytes, and plays it under an oracle, which knows of each
+//!   query which verdicts it may have, why, and by when. A scenario that breaks a promise is shrunk, and printed in words.
+//! - A [script](script) is a scenario in words with what is to happen; those in `tests/scripts` are the specification by example.
+//!
 //! # What an event costs
 //!
 //! As much as what happens at the hosts that it touches, and the logarithm of how many there are. Here each node talks to 20 others (to
