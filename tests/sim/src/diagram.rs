@@ -83,7 +83,7 @@ impl Diagram {
             }
             let Some(lane) = entry.node.map(|node| node.number()) else { continue };
             match entry.what {
-                What::Crashes => _ = since.insert((lane, CRASHED), row),
+                What::Crashes | What::PowerOff => _ = since.insert((lane, CRASHED), row),
                 What::Freezes => _ = since.insert((lane, FROZEN), row),
                 What::Silent(true) => _ = since.insert((lane, CUT_OFF), row),
                 What::Starts => bars.extend(since.remove(&(lane, CRASHED)).map(|from| ((lane, CRASHED), from, row))),

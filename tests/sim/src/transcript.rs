@@ -7,7 +7,7 @@ use egtp::{Cause, Failure, Instant, Reason};
 
 use crate::adversary::{Manner, Trick};
 use crate::scenario::Setup;
-use crate::world::NodeIndex;
+use crate::{Directory, Nat, NatBehaviour, NodeIndex};
 
 /// What time it is in a world in which nothing has happened yet. People are told the time since then.
 pub const BEGINNING: Instant = Instant::from_micros(1_000_000);
@@ -58,6 +58,8 @@ pub enum What {
     Cut { other: NodeIndex },
     /// It is gone.
     Crashes,
+    /// Its machine has lost its power; its peers hear nothing of it.
+    PowerOff,
     /// It is back, with what it has stored.
     Starts,
     /// What it has stored is lost.
@@ -68,14 +70,22 @@ pub enum What {
     Thaws,
     /// Whether everything to and from it vanishes.
     Silent(bool),
+    /// Whether everything from it to another is held up.
+    Blocked { to: NodeIndex, blocked: bool },
+    /// Its clock jumps ahead.
+    ClockForward { by: Duration },
+    /// Its clock jumps back.
+    ClockBack { by: Duration },
+    /// What translator of addresses stands in front of it.
+    Nat(Option<Nat>),
     /// Whether its port is open.
     Listening(bool),
     /// The directory forgets it.
     Unknown,
     /// It is told where a peer was before it moved.
     Outdated { peer: NodeIndex },
-    /// Whether the directory leaves every question unanswered.
-    DirectorySilent(bool),
+    /// How the directory answers from now on.
+    Directory(Directory),
     /// The next connection breaks in the middle.
     NextConnectionBreaks { bytes: usize },
     /// The adversary plays a trick on it.
@@ -145,18 +155,31 @@ impl Names {
             What::Noted { cause, peer: None } => format!("notes: {}", cause.text()),
             What::Cut { other } => format!("loses its connections with {}", self.of(*other)),
             What::Crashes => "crashes".into(),
+            What::PowerOff => "loses its power".into(),
             What::Starts => "starts again".into(),
             What::Wipes => "loses what it has stored".into(),
             What::Freezes => "freezes".into(),
             What::Thaws => "goes on".into(),
             What::Silent(true) => "is cut off: packets to and from it vanish".into(),
             What::Silent(false) => "is no longer cut off".into(),
+            What::Blocked { to, blocked: true } => format!("reaches {} no more", self.of(*to)),
+            What::Blocked { to, blocked: false } => format!("reaches {} again", self.of(*to)),
+            What::ClockForward { by } => format!("has a clock that jumps ahead by {}", Instant::ZERO + *by),
+            What::ClockBack { by } => format!("has a clock that jumps back by {}", Instant::ZERO + *by),
+            What::Nat(Some(Nat { mapping, filtering })) => {
+                format!("is behind a translator, mapping {}, filtering {}", behaviour(*mapping), behaviour(*filtering))
+            }
+            What::Nat(None) => "is behind no translator".into(),
             What::Listening(true) => "opens its port".into(),
             What::Listening(false) => "closes its port".into(),
             What::Unknown => "is forgotten by the directory".into(),
             What::Outdated { peer } => format!("is told where {} was before it moved", self.of(*peer)),
-            What::DirectorySilent(true) => "the directory falls silent".into(),
-            What::DirectorySilent(false) => "the directory answers".into(),
+            What::Directory(Directory::Honest) => "the directory answers".into(),
+            What::Directory(Directory::Silent) => "the directory falls silent".into(),
+            What::Directory(Directory::Slow(by)) => format!("the directory answers after {}", Instant::ZERO + *by),
+            What::Directory(Directory::Stale) => "the directory says what was true long ago".into(),
+            What::Directory(Directory::Wrong) => "the directory answers what is wrong".into(),
+            What::Directory(Directory::Gone) => "the directory has forgotten everybody".into(),
             What::NextConnectionBreaks { bytes } => format!("the next connection will break after {bytes} bytes"),
             What::Tricked(trick) => format!("suffers a trick of the adversary's: {trick}"),
             What::Manner(manner) => format!("the adversary {manner} from now on"),
@@ -166,6 +189,15 @@ impl Names {
             }
             What::Heals => "everything heals".into(),
         }
+    }
+}
+
+/// The RFC's word for it.
+pub(crate) fn behaviour(behaviour: NatBehaviour) -> &'static str {
+    match behaviour {
+        NatBehaviour::EndpointIndependent => "endpoint-independent",
+        NatBehaviour::AddressDependent => "address-dependent",
+        NatBehaviour::AddressAndPortDependent => "address-and-port-dependent",
     }
 }
 

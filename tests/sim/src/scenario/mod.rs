@@ -13,8 +13,8 @@ use egtp::Config;
 
 pub use words::Malformed;
 
-use crate::Network;
 use crate::adversary::{Manner, Trick};
+use crate::{Directory, Nat, Network};
 
 /// A world and what happens in it. The same scenario plays the same way every time.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -60,9 +60,11 @@ pub enum Step {
     BreakNext { bytes: usize },
     /// A node's process is killed: its connections break.
     Crash { node: usize },
+    /// A node's machine loses its power: its peers hear nothing of it.
+    PowerOff { node: usize },
     /// A node that is not running starts, with what it had stored.
     Start { node: usize },
-    /// What a node has stored is lost.
+    /// What a node that is not running has stored is lost.
     Wipe { node: usize },
     /// A node's process stands still.
     Freeze { node: usize },
@@ -70,12 +72,20 @@ pub enum Step {
     Thaw { node: usize },
     /// Whether everything to and from a node vanishes.
     Silence { node: usize, silent: bool },
+    /// Whether everything from one node to another is held up.
+    Block { from: usize, to: usize, blocked: bool },
+    /// A node's own clock jumps ahead.
+    ClockForward { node: usize, by: Duration },
+    /// A node's own clock jumps back.
+    ClockBack { node: usize, by: Duration },
+    /// What translator of addresses stands in front of a node.
+    Nat { node: usize, nat: Option<Nat> },
     /// Whether a node's port is open.
     Listen { node: usize, listening: bool },
     /// The directory forgets a node.
     Forget { node: usize },
-    /// Whether the directory leaves every question unanswered.
-    DirectorySilent(bool),
+    /// How the directory answers.
+    Directory(Directory),
     /// A node has so many of something: one of [`USAGES`].
     Expect { node: usize, usage: &'static str, count: usize },
     /// A node that knows nothing of another is told where that one was before it moved.
@@ -125,17 +135,20 @@ impl Step {
     /// The nodes that it mentions.
     pub(crate) fn nodes_mut(&mut self) -> Vec<&mut usize> {
         match self {
-            Self::Wait(_) | Self::BreakNext { .. } | Self::DirectorySilent(_) | Self::Manner(_) | Self::Heal => {
-                Vec::new()
-            }
+            Self::Wait(_) | Self::BreakNext { .. } | Self::Directory(_) | Self::Manner(_) | Self::Heal => Vec::new(),
             Self::Ask { from: one, to: other, .. }
             | Self::Notify { from: one, to: other }
             | Self::Cut { one, other }
+            | Self::Block { from: one, to: other, .. }
             | Self::Outdate { node: one, peer: other } => vec![one, other],
             Self::Cancel { node }
             | Self::Answer { node }
             | Self::Crash { node }
+            | Self::PowerOff { node }
             | Self::Start { node }
+            | Self::ClockForward { node, .. }
+            | Self::ClockBack { node, .. }
+            | Self::Nat { node, .. }
             | Self::Wipe { node }
             | Self::Freeze { node }
             | Self::Thaw { node }

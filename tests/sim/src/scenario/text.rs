@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use egtp::MAX_HARD_TIMEOUT;
 
-use super::words::{DURATION, Malformed, SIZE, Words, duration, duration_in_words, size, size_in_words};
+use super::words::{DURATION, Malformed, Words, duration, duration_in_words, size, size_in_words};
 use super::{ASKED_FOR, Scenario, Setup, Step, USAGES, settings};
-use crate::{Chunks, Network};
+use crate::transcript::behaviour;
+use crate::{Chunks, Directory, Nat, NatBehaviour, Network};
 
 const CHUNKS: [(&str, Chunks); 4] =
     [("single", Chunks::Single), ("tiny", Chunks::Tiny), ("any", Chunks::Any), ("whole", Chunks::Whole)];
+
+const BEHAVIOURS: [NatBehaviour; 3] =
+    [NatBehaviour::EndpointIndependent, NatBehaviour::AddressDependent, NatBehaviour::AddressAndPortDependent];
 
 /// The hard timeout of a query that names none.
 const USUAL_HARD: Duration = Duration::from_secs(20);
@@ -45,8 +49,8 @@ impl fmt::Display for Scenario {
 /// > expect alice queries=0
 /// ```
 ///
-/// Before anything happens come `seed N`, `network` with `latency=`, `jitter=`, `chunks=single|tiny|any|whole` and `buffer=`, and a
-/// `node NAME` for each node, with the limits, timers and rates in which it differs from [`egtp::Config::default`]. Then, one line for
+/// Before anything happens come `seed N`, `network` with `latency=`, `jitter=`, `chunks=single|tiny|any|whole`, `buffer=` and
+/// `bandwidth=` (bytes a second), and a `node NAME` for each node, with the limits, timers and rates in which it differs from [`egtp::Config::default`]. Then, one line for
 /// each [`Step`]:
 ///
 /// | line | step |
@@ -58,11 +62,14 @@ impl fmt::Display for Scenario {
 /// | `answer NODE` | [`Step::Answer`] |
 /// | `cut ONE OTHER` | [`Step::Cut`] |
 /// | `break-next SIZE` | [`Step::BreakNext`] |
-/// | `crash`, `start`, `wipe`, `freeze`, `thaw NODE` | the steps of these names |
+/// | `crash`, `power-off`, `start`, `wipe`, `freeze`, `thaw NODE` | the steps of these names |
 /// | `isolate NODE`, `rejoin NODE` | [`Step::Silence`] |
+/// | `block FROM TO`, `unblock FROM TO` | [`Step::Block`] |
+/// | `clock NODE +TIME`, `clock NODE -TIME` | [`Step::ClockForward`], [`Step::ClockBack`] |
+/// | `nat NODE MAPPING FILTERING`, `no-nat NODE` | [`Step::Nat`]: `endpoint-independent`, `address-dependent` or `address-and-port-dependent` |
 /// | `close NODE`, `open NODE` | [`Step::Listen`]: its port |
 /// | `forget NODE` | [`Step::Forget`] |
-/// | `directory silent`, `directory honest` | [`Step::DirectorySilent`] |
+/// | `directory honest`, `silent`, `slow TIME`, `stale`, `wrong` or `gone` | [`Step::Directory`] |
 /// | `outdate NODE PEER` | [`Step::Outdate`] |
 /// | `expect NODE THING=COUNT` | [`Step::Expect`] |
 /// | `trick TRICK NODE` | [`Step::Trick`]: one of [`Trick`](crate::adversary::Trick) |
@@ -93,10 +100,12 @@ impl Scenario {
 
     /// What links are like.
     pub fn network_in_words(&self) -> String {
-        let Network { latency, jitter, chunks, buffer, .. } = self.network;
+        let Network { latency, jitter, chunks, buffer, bandwidth } = self.network;
         let chunks = CHUNKS.iter().find(|&&(_, known)| known == chunks).map_or("", |&(name, _)| name);
         let (latency, jitter) = (duration_in_words(latency), duration_in_words(jitter));
-        format!("network latency={latency} jitter={jitter} chunks={chunks} buffer={}", size_in_words(buffer))
+        let (buffer, bandwidth) =
+            (size_in_words(buffer), bandwidth.map_or(String::new(), |rate| format!(" bandwidth={rate}")));
+        format!("network latency={latency} jitter={jitter} chunks={chunks} buffer={buffer}{bandwidth}")
     }
 
     fn step_in_words(&self, step: &Step) -> String {
@@ -114,17 +123,30 @@ impl Scenario {
             Step::Cut { one, other } => format!("cut {} {}", name(one), name(other)),
             Step::BreakNext { bytes } => format!("break-next {}", size_in_words(bytes)),
             Step::Crash { node } => format!("crash {}", name(node)),
+            Step::PowerOff { node } => format!("power-off {}", name(node)),
             Step::Start { node } => format!("start {}", name(node)),
             Step::Wipe { node } => format!("wipe {}", name(node)),
             Step::Freeze { node } => format!("freeze {}", name(node)),
             Step::Thaw { node } => format!("thaw {}", name(node)),
             Step::Silence { node, silent: true } => format!("isolate {}", name(node)),
             Step::Silence { node, silent: false } => format!("rejoin {}", name(node)),
+            Step::Block { from, to, blocked: true } => format!("block {} {}", name(from), name(to)),
+            Step::Block { from, to, blocked: false } => format!("unblock {} {}", name(from), name(to)),
+            Step::ClockForward { node, by } => format!("clock {} +{}", name(node), duration_in_words(by)),
+            Step::ClockBack { node, by } => format!("clock {} -{}", name(node), duration_in_words(by)),
+            Step::Nat { node, nat: Some(Nat { mapping, filtering }) } => {
+                format!("nat {} {} {}", name(node), behaviour(mapping), behaviour(filtering))
+            }
+            Step::Nat { node, nat: None } => format!("no-nat {}", name(node)),
             Step::Listen { node, listening: true } => format!("open {}", name(node)),
             Step::Listen { node, listening: false } => format!("close {}", name(node)),
             Step::Forget { node } => format!("forget {}", name(node)),
-            Step::DirectorySilent(true) => "directory silent".into(),
-            Step::DirectorySilent(false) => "directory honest".into(),
+            Step::Directory(Directory::Honest) => "directory honest".into(),
+            Step::Directory(Directory::Silent) => "directory silent".into(),
+            Step::Directory(Directory::Slow(by)) => format!("directory slow {}", duration_in_words(by)),
+            Step::Directory(Directory::Stale) => "directory stale".into(),
+            Step::Directory(Directory::Wrong) => "directory wrong".into(),
+            Step::Directory(Directory::Gone) => "directory gone".into(),
             Step::Outdate { node, peer } => format!("outdate {} {}", name(node), name(peer)),
             Step::Expect { node, usage, count } => format!("expect {} {usage}={count}", name(node)),
             Step::Trick { node, trick } => format!("trick {trick} {}", name(node)),
@@ -151,18 +173,26 @@ impl Scenario {
             Some("cancel") => Step::Cancel { node: self.node(&mut words)? },
             Some("answer") => Step::Answer { node: self.node(&mut words)? },
             Some("cut") => Step::Cut { one: self.node(&mut words)?, other: self.node(&mut words)? },
-            Some("break-next") => Step::BreakNext { bytes: words.take(SIZE, size)? },
+            Some("break-next") => {
+                Step::BreakNext { bytes: words.take("a size above zero", |word| size(word).filter(|&size| size > 0))? }
+            }
             Some("crash") => Step::Crash { node: self.node(&mut words)? },
+            Some("power-off") => Step::PowerOff { node: self.node(&mut words)? },
             Some("start") => Step::Start { node: self.node(&mut words)? },
             Some("wipe") => Step::Wipe { node: self.node(&mut words)? },
             Some("freeze") => Step::Freeze { node: self.node(&mut words)? },
             Some("thaw") => Step::Thaw { node: self.node(&mut words)? },
             Some("isolate") => Step::Silence { node: self.node(&mut words)?, silent: true },
             Some("rejoin") => Step::Silence { node: self.node(&mut words)?, silent: false },
+            Some("block") => Step::Block { from: self.node(&mut words)?, to: self.node(&mut words)?, blocked: true },
+            Some("unblock") => Step::Block { from: self.node(&mut words)?, to: self.node(&mut words)?, blocked: false },
+            Some("clock") => self.read_clock(&mut words)?,
+            Some("nat") => self.read_nat(&mut words)?,
+            Some("no-nat") => Step::Nat { node: self.node(&mut words)?, nat: None },
             Some("open") => Step::Listen { node: self.node(&mut words)?, listening: true },
             Some("close") => Step::Listen { node: self.node(&mut words)?, listening: false },
             Some("forget") => Step::Forget { node: self.node(&mut words)? },
-            Some("directory") => Step::DirectorySilent(words.one_of(&[("silent", true), ("honest", false)])?),
+            Some("directory") => Step::Directory(read_directory(&mut words)?),
             Some("outdate") => Step::Outdate { node: self.node(&mut words)?, peer: self.node(&mut words)? },
             Some("expect") => self.read_expectation(&mut words)?,
             Some("trick") => {
@@ -182,7 +212,7 @@ impl Scenario {
     }
 
     fn read_network(&mut self, words: &mut Words<'_>) -> Result<(), Malformed> {
-        let Network { latency, jitter, chunks, buffer, .. } = &mut self.network;
+        let Network { latency, jitter, chunks, buffer, bandwidth } = &mut self.network;
         words.settings(|name, value| {
             let time = || duration(value).filter(|&time| time <= Duration::from_secs(3600)).ok_or(DURATION);
             match name {
@@ -193,7 +223,11 @@ impl Scenario {
                     let known = CHUNKS.iter().find(|&&(known, _)| known == value);
                     *chunks = known.ok_or("chunks= and one of single, tiny, any, whole")?.1;
                 }
-                _ => return Err("one of latency=, jitter=, chunks=, buffer=".to_owned()),
+                "bandwidth" => {
+                    let rate = value.parse().ok().filter(|&rate| rate > 0);
+                    *bandwidth = Some(rate.ok_or("bandwidth= and a number of bytes a second above zero")?);
+                }
+                _ => return Err("one of latency=, jitter=, chunks=, buffer=, bandwidth=".to_owned()),
             }
             Ok(())
         })
@@ -257,6 +291,21 @@ impl Scenario {
         Ok(Step::AskAdversary { from, type_name, bytes, hard })
     }
 
+    fn read_clock(&self, words: &mut Words<'_>) -> Result<Step, Malformed> {
+        let node = self.node(words)?;
+        words.take("+ or - and a duration, such as +2s", |word| match word.strip_prefix('-') {
+            Some(by) => Some(Step::ClockBack { node, by: duration(by)? }),
+            None => Some(Step::ClockForward { node, by: duration(word.strip_prefix('+')?)? }),
+        })
+    }
+
+    fn read_nat(&self, words: &mut Words<'_>) -> Result<Step, Malformed> {
+        let node = self.node(words)?;
+        let choices = BEHAVIOURS.map(|known| (behaviour(known), known));
+        let (mapping, filtering) = (words.one_of(&choices)?, words.one_of(&choices)?);
+        Ok(Step::Nat { node, nat: Some(Nat { mapping, filtering }) })
+    }
+
     fn read_expectation(&self, words: &mut Words<'_>) -> Result<Step, Malformed> {
         let node = self.node(words)?;
         let things = USAGES.join("=, ");
@@ -274,8 +323,22 @@ impl Scenario {
     }
 }
 
-const COMMANDS: &str = "seed, network, node, wait, ask, notify, cancel, answer, cut, break-next, crash, start, wipe, freeze, thaw, \
-                        isolate, rejoin, open, close, forget, directory, outdate, expect, trick, manner, ask-adversary, heal";
+fn read_directory(words: &mut Words<'_>) -> Result<Directory, Malformed> {
+    let slow = Directory::Slow(Duration::ZERO);
+    let behaviour = words.one_of(&[
+        ("honest", Directory::Honest),
+        ("silent", Directory::Silent),
+        ("slow", slow),
+        ("stale", Directory::Stale),
+        ("wrong", Directory::Wrong),
+        ("gone", Directory::Gone),
+    ])?;
+    Ok(if behaviour == slow { Directory::Slow(words.take(DURATION, duration)?) } else { behaviour })
+}
+
+const COMMANDS: &str = "seed, network, node, wait, ask, notify, cancel, answer, cut, break-next, crash, power-off, start, wipe, \
+                        freeze, thaw, isolate, rejoin, block, unblock, clock, nat, no-nat, open, close, forget, directory, \
+                        outdate, expect, trick, manner, ask-adversary, heal";
 
 #[cfg(test)]
 mod tests {
@@ -294,7 +357,7 @@ mod tests {
     fn every_step_is_read_as_it_is_written() {
         let script = "\
 > seed 7
-> network latency=10ms jitter=2ms chunks=any buffer=64KiB
+> network latency=10ms jitter=2ms chunks=any buffer=64KiB bandwidth=125000
 > node alice connections=2 idle=1s up=2000
 > node bob
 > wait 1.5s
@@ -316,7 +379,18 @@ mod tests {
 > open bob
 > forget bob
 > directory silent
+> directory slow 1.5s
+> directory stale
+> directory wrong
+> directory gone
 > directory honest
+> power-off bob
+> block alice bob
+> unblock alice bob
+> clock bob +2s
+> clock bob -300ms
+> nat alice endpoint-independent address-and-port-dependent
+> no-nat alice
 > outdate alice bob
 > expect alice queries=0
 > trick overlapping-pieces bob

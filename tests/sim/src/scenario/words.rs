@@ -80,7 +80,6 @@ impl<'a> Words<'a> {
 }
 
 pub(super) const DURATION: &str = "a duration such as 20ms, 300us, 1.5s or 2h";
-pub(super) const SIZE: &str = "a size such as 100, 100B or 64KiB";
 
 /// A duration in its largest fitting unit, to the microsecond.
 pub(super) fn duration_in_words(duration: Duration) -> String {

@@ -142,6 +142,15 @@ pub enum Source {
     Script,
 }
 
+/// In what manner a scenario is played. It must make no difference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Variation {
+    /// Nodes are told what time it is more often than they asked for: [`World::set_restless`](crate::World::set_restless).
+    pub restless: bool,
+    /// What is asked of a node at one instant is done together: [`World::set_lazy`](crate::World::set_lazy).
+    pub lazy: bool,
+}
+
 /// So many lines of a transcript are enough to see how a promise was broken.
 const LAST_LINES: usize = 40;
 
@@ -215,43 +224,51 @@ impl fmt::Display for Source {
 /// Lets a storm pass over a small world and checks every promise. Everything follows from the seed and the settings.
 pub fn run(seed: u64, settings: &Settings) -> Outcome {
     let (scenario, mut weather) = Weather::from_seed(seed, settings);
-    play(&scenario, &mut weather).0
+    play_steps(Play::new(&scenario), &mut weather).0
 }
 
 /// Does the same from bytes: a shorter input is a smaller storm, and with none at all nothing goes wrong.
 pub fn run_bytes(bytes: &[u8]) -> Outcome {
     let (scenario, mut weather) = Weather::from_bytes(bytes);
-    play(&scenario, &mut weather).0
+    play_steps(Play::new(&scenario), &mut weather).0
 }
 
 /// Does the same as [`run`], and gives back what happened as well.
 pub fn record(seed: u64, settings: &Settings) -> Recording {
     let (scenario, weather) = Weather::from_seed(seed, settings);
-    record_steps(Source::Seed(seed, *settings), scenario, weather)
+    let play = Play::new(&scenario);
+    record_steps(Source::Seed(seed, *settings), scenario, play, weather)
 }
 
 /// Does the same as [`run_bytes`], and gives back what happened as well.
 pub fn record_bytes(bytes: &[u8]) -> Recording {
     let (scenario, weather) = Weather::from_bytes(bytes);
-    record_steps(Source::Bytes, scenario, weather)
+    let play = Play::new(&scenario);
+    record_steps(Source::Bytes, scenario, play, weather)
 }
 
 /// Plays a scenario, and gives back what happened.
 pub fn record_scenario(scenario: &Scenario) -> Recording {
-    let stage = Scenario { steps: Vec::new(), ..scenario.clone() };
-    record_steps(Source::Script, stage, scenario.steps.iter().copied())
+    record_scenario_in(scenario, Variation::default())
 }
 
-fn record_steps(source: Source, mut scenario: Scenario, steps: impl Iterator<Item = Step>) -> Recording {
+/// Plays a scenario in a manner that must make no difference, and gives back what happened.
+pub fn record_scenario_in(scenario: &Scenario, variation: Variation) -> Recording {
+    let stage = Scenario { steps: Vec::new(), ..scenario.clone() };
+    let mut play = Play::new(&stage);
+    play.set_variation(variation);
+    record_steps(Source::Script, stage, play, scenario.steps.iter().copied())
+}
+
+fn record_steps(source: Source, mut scenario: Scenario, play: Play, steps: impl Iterator<Item = Step>) -> Recording {
     let mut played = Vec::new();
-    let (outcome, transcript) = play(&scenario, steps.inspect(|&step| played.push(step)));
+    let (outcome, transcript) = play_steps(play, steps.inspect(|&step| played.push(step)));
     scenario.steps = played;
     Recording { source, scenario, transcript, outcome }
 }
 
-/// Plays these steps in the world of a scenario, until a promise is broken.
-fn play(scenario: &Scenario, steps: impl Iterator<Item = Step>) -> (Outcome, Vec<Entry>) {
-    let mut play = Play::new(scenario);
+/// Plays these steps until a promise is broken.
+fn play_steps(mut play: Play, steps: impl Iterator<Item = Step>) -> (Outcome, Vec<Entry>) {
     for step in steps {
         play.step(&step);
         if !play.all_is_well() {

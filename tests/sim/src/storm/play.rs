@@ -1,5 +1,7 @@
 //! Plays the steps of a scenario in a world, and lets the oracle see all of it.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -8,20 +10,20 @@ use egtp::{Instant, PeerRefusal, Query, SignedRecord, Strategies, Usage};
 use super::intruder::Intruder;
 use super::oracle::{Oracle, Question};
 use super::weather::LONGEST;
-use super::{Outcome, Violation};
+use super::{Outcome, Variation, Violation};
 use crate::scenario::{Scenario, Step, USAGES};
 use crate::scene::{ECHO, EMPTY, NEVER, NO, TYPES, type_name};
 use crate::transcript::{Entry, Names, What};
 use crate::{Directory, NodeIndex, World};
 
-/// After a storm, so many queries at most are asked by each node.
+/// After a storm each node talks with so many others at most.
 const NEIGHBOURS: usize = 20;
 
 /// So much is asked in the calm after a storm, and with such pauses.
 const MUCH: usize = 40;
 const PAUSE: Duration = Duration::from_millis(53);
 
-/// So many nodes at most ask everybody, themselves included.
+/// So many nodes at most ask themselves as well.
 const FEW: usize = 5;
 
 pub(super) struct Play {
@@ -34,6 +36,8 @@ pub(super) struct Play {
     intruder: Option<Intruder>,
     seed: u64,
     began: Instant,
+    /// From whom nothing gets to whom.
+    blocked: BTreeSet<(usize, usize)>,
     /// Some node may have so few connections that it cannot talk to everybody.
     cramped: bool,
 }
@@ -44,6 +48,16 @@ struct Health {
     frozen: bool,
     /// When it was last able to do what was due, if it ever was not.
     thawed: Instant,
+    /// By how much its clock was set forward in all, and back.
+    ahead: Duration,
+    behind: Duration,
+}
+
+/// Around the circle of nodes.
+#[derive(Clone, Copy)]
+enum Direction {
+    Up,
+    Down,
 }
 
 impl Play {
@@ -71,8 +85,14 @@ impl Play {
             intruder: None,
             seed: scenario.seed,
             began,
+            blocked: BTreeSet::new(),
             cramped,
         }
+    }
+
+    pub(super) fn set_variation(&mut self, variation: Variation) {
+        self.world.set_restless(variation.restless);
+        self.world.set_lazy(variation.lazy);
     }
 
     /// Does one thing. A panic is a broken promise.
@@ -124,17 +144,26 @@ impl Play {
                 self.write(None, What::NextConnectionBreaks { bytes });
                 self.world.break_next_connection_after(Some(bytes));
             }
-            Step::Crash { node } => self.crash(node),
+            Step::Crash { node } => self.crash(node, What::Crashes),
+            Step::PowerOff { node } => self.crash(node, What::PowerOff),
             Step::Start { node } => self.start(node),
-            Step::Wipe { node } => {
-                self.write(Some(self.nodes[node]), What::Wipes);
-                self.world.wipe(self.nodes[node]);
-            }
+            Step::Wipe { node } => self.wipe(node),
             Step::Freeze { node } => self.freeze(node),
             Step::Thaw { node } => self.thaw(node),
             Step::Silence { node, silent } => {
                 self.write(Some(self.nodes[node]), What::Silent(silent));
                 self.world.set_silent(self.nodes[node], silent);
+            }
+            Step::Block { from, to, blocked } => self.block(from, to, blocked),
+            Step::ClockForward { node, by } => {
+                self.health[node].ahead += by;
+                self.write(Some(self.nodes[node]), What::ClockForward { by });
+                self.world.step_clock(self.nodes[node], by);
+            }
+            Step::ClockBack { node, by } => self.step_clock_back(node, by),
+            Step::Nat { node, nat } => {
+                self.write(Some(self.nodes[node]), What::Nat(nat));
+                self.world.set_nat(self.nodes[node], nat);
             }
             Step::Listen { node, listening } => {
                 self.write(Some(self.nodes[node]), What::Listening(listening));
@@ -145,9 +174,9 @@ impl Play {
                 self.write(Some(self.nodes[node]), What::Unknown);
                 self.world.set_record(id, None);
             }
-            Step::DirectorySilent(silent) => {
-                self.write(None, What::DirectorySilent(silent));
-                self.world.set_directory(if silent { Directory::Silent } else { Directory::Honest });
+            Step::Directory(directory) => {
+                self.write(None, What::Directory(directory));
+                self.world.set_directory(directory);
             }
             Step::Outdate { node, peer } => self.outdate(node, peer),
             Step::Expect { node, usage, count } => self.expect(node, usage, count),
@@ -261,15 +290,29 @@ impl Play {
         }
     }
 
-    fn crash(&mut self, node: usize) {
+    /// Its process is killed, or its machine loses its power.
+    fn crash(&mut self, node: usize, how: What) {
         if !self.health[node].crashed {
             self.thaw(node);
             self.health[node].crashed = true;
-            self.write(Some(self.nodes[node]), What::Crashes);
-            self.world.crash(self.nodes[node]);
+            let is_announced = how == What::Crashes;
+            self.write(Some(self.nodes[node]), how);
+            if is_announced {
+                self.world.crash(self.nodes[node]);
+            } else {
+                self.world.power_off(self.nodes[node]);
+            }
             if let Some(intruder) = &mut self.intruder {
                 intruder.forget(self.nodes[node]);
             }
+        }
+    }
+
+    /// Nobody pulls the disk from under a process that runs.
+    fn wipe(&mut self, node: usize) {
+        if self.health[node].crashed {
+            self.write(Some(self.nodes[node]), What::Wipes);
+            self.world.wipe(self.nodes[node]);
         }
     }
 
@@ -298,20 +341,36 @@ impl Play {
         }
     }
 
-    /// Its own record of now, with another address and the number before.
+    fn block(&mut self, from: usize, to: usize, blocked: bool) {
+        let changes = if blocked { self.blocked.insert((from, to)) } else { self.blocked.remove(&(from, to)) };
+        if from != to && changes {
+            self.write(Some(self.nodes[from]), What::Blocked { to: self.nodes[to], blocked });
+            self.world.set_blocked(self.nodes[from], self.nodes[to], blocked);
+        }
+    }
+
+    /// No clock shows a time before the origin.
+    fn step_clock_back(&mut self, node: usize, by: Duration) {
+        let Health { ahead, behind, .. } = self.health[node];
+        let shown = self.world.now().saturating_since(Instant::ZERO) + ahead;
+        if behind + by < shown {
+            self.health[node].behind += by;
+            self.write(Some(self.nodes[node]), What::ClockBack { by });
+            self.world.step_clock_back(self.nodes[node], by);
+        }
+    }
+
+    /// Older than whatever the peer announces of itself, and with an address at which nobody is.
     fn outdate(&mut self, node: usize, peer: usize) {
-        if self.health[node].crashed || self.health[peer].crashed {
+        if self.health[node].crashed {
             return;
         }
         let (node, peer) = (self.nodes[node], self.nodes[peer]);
-        let number = self.world.node(peer).record().map_or(0, SignedRecord::sequence);
-        let strategies =
-            Strategies { addresses: vec![std::net::SocketAddr::from(([10, 9, 9, 9], 4000))], relays: Vec::new() };
-        let old = SignedRecord::sign(self.world.identity(peer), number.saturating_sub(1), strategies);
+        let nowhere = SocketAddr::from(([10, 9, 9, 9], 4000));
+        let strategies = Strategies { addresses: vec![nowhere], relays: Vec::new() };
+        let old = SignedRecord::sign(self.world.identity(peer), 1, strategies).expect("one address fits a record");
         self.write(Some(node), What::Outdated { peer });
-        if let Ok(old) = old {
-            let _knows_better = self.world.with(node, |node, now| node.learn(now, old));
-        }
+        let _knows_better = self.world.with(node, |node, now| node.learn(now, old));
     }
 
     fn expect(&mut self, node: usize, usage: &str, count: usize) {
@@ -399,12 +458,16 @@ impl Play {
         self.write(None, What::Heals);
         self.world.set_directory(Directory::Honest);
         self.world.break_next_connection_after(None);
+        for (from, to) in std::mem::take(&mut self.blocked) {
+            self.world.set_blocked(self.nodes[from], self.nodes[to], false);
+        }
         for node in 0..self.nodes.len() {
             self.thaw(node);
             self.start(node);
             let index = self.nodes[node];
             self.world.set_silent(index, false);
             self.world.set_listening(index, true);
+            self.world.set_nat(index, None);
             let record = self.world.node(index).record().cloned();
             let id = self.world.id(index);
             self.world.set_record(id, record);
@@ -414,11 +477,11 @@ impl Play {
         }
         self.run(LONGEST + Duration::from_secs(60));
         self.nothing_leaks();
-        self.everybody_answers(NEIGHBOURS);
+        self.everybody_answers(Direction::Up);
         self.much_is_said();
         self.run(Duration::from_secs(1500));
         self.everything_is_at_rest();
-        self.everybody_answers(1);
+        self.everybody_answers(Direction::Down);
         self.nobody_misbehaved();
     }
 
@@ -441,8 +504,9 @@ impl Play {
         }
     }
 
-    /// Whatever happened, a world that has healed works. Each node asks itself, if they are few, and so many others at most.
-    fn everybody_answers(&mut self, others: usize) {
+    /// Whatever happened, a world that has healed works. Each node asks itself, if they are few, and its neighbours in one direction; so
+    /// each pair talks once.
+    fn everybody_answers(&mut self, direction: Direction) {
         if !self.all_is_well() {
             return;
         }
@@ -450,8 +514,12 @@ impl Play {
         let count = self.nodes.len();
         let first = usize::from(count > FEW);
         for from in 0..count {
-            for step in first..count.min(others + 1) {
-                asked.extend(self.ask(from, (from + step) % count, ECHO, 100, None, LONGEST));
+            for step in first..=(count / 2).min(NEIGHBOURS / 2) {
+                let to = match direction {
+                    Direction::Up => (from + step) % count,
+                    Direction::Down => (from + count - step) % count,
+                };
+                asked.extend(self.ask(from, to, ECHO, 100, None, LONGEST));
             }
         }
         self.run(LONGEST);

@@ -108,7 +108,7 @@ fn shorter(step: Step) -> Vec<Step> {
             let with = |bytes, soft| Step::Ask { from, to, type_name, bytes, soft, hard };
             vec![with(8, None), with(bytes, None), with(8, soft), with(bytes / 2 + 4, soft)]
         }
-        Step::BreakNext { bytes } => vec![Step::BreakNext { bytes: bytes / 2 }],
+        Step::BreakNext { bytes } => vec![Step::BreakNext { bytes: bytes.div_ceil(2) }],
         _ => Vec::new(),
     }
 }
@@ -135,16 +135,16 @@ mod tests {
     use super::*;
     use crate::storm::{Settings, record};
 
-    /// A drawn scenario, and something in the midst of it that breaks whenever there is a connection.
+    /// Much that happens, and at the end something that breaks whatever happened before.
     fn broken() -> Scenario {
-        let mut scenario = record(5, &Settings::default()).scenario;
-        let end = scenario.steps.len() - 1;
-        scenario.steps.insert(
-            end,
-            Step::Ask { from: 2, to: 1, type_name: "echo", bytes: 3000, soft: None, hard: Duration::from_secs(9) },
+        let noise =
+            "> wait 1.234567s\n> cut alice dave\n> freeze alice\n> ask bob dave never soft=1s\n> directory slow 2s\n";
+        let script = format!(
+            "> network chunks=tiny jitter=3ms\n> node alice connections=2\n> node bob\n> node carol\n> node dave\n{}\
+             > ask carol bob echo bytes=3000B hard=9s\n> expect carol queries=0\n> heal\n",
+            noise.repeat(8)
         );
-        scenario.steps.insert(end + 1, Step::Expect { node: 2, usage: "queries", count: 0 });
-        scenario
+        script.parse().unwrap()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What goes wrong, and when: steps drawn one after the other from one source of choice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use egtp::Rate;
@@ -9,7 +9,7 @@ use super::Settings;
 use crate::adversary::{Manner, Trick};
 use crate::scenario::{ASKED_FOR, Scenario, Setup, Step};
 use crate::scene::{ECHO, KEEP};
-use crate::{Choice, Chunks, Network};
+use crate::{Choice, Chunks, Directory, Nat, NatBehaviour, Network};
 
 /// The longest hard timeout that is drawn.
 pub(super) const LONGEST: Duration = Duration::from_micros(LONGEST_MICROS);
@@ -17,7 +17,13 @@ const LONGEST_MICROS: u64 = 20_000_000;
 
 /// So many things happen in the storm of a seed, and so many queries are asked among them, unless a time is set.
 const HAPPENINGS: usize = 40;
-const QUERIES: usize = 15;
+const QUERIES: usize = 20;
+
+/// A partition lasts so long at least.
+const LEAST_PARTITION: Duration = Duration::from_secs(1);
+
+/// Only the first so many nodes are parted from each other.
+const MOST_PARTITIONED: usize = 16;
 
 /// Draws the steps of a scenario. They end with [`Step::Heal`].
 pub(super) struct Weather {
@@ -31,8 +37,9 @@ pub(super) struct Weather {
     asked: usize,
     /// How much time all the waits together have taken.
     elapsed: Duration,
-    /// What undoes the misfortunes that have an end: by when that comes, and by their number.
-    undone: BTreeMap<(Duration, usize), Step>,
+    /// What is to come: by when, and in which order.
+    due: BTreeMap<(Duration, usize), Step>,
+    scheduled: usize,
     /// Whether the last step was to wait.
     waits: bool,
     over: bool,
@@ -72,7 +79,8 @@ impl Weather {
             happenings: HAPPENINGS,
             queries: QUERIES,
             elapsed: Duration::ZERO,
-            undone: BTreeMap::new(),
+            due: BTreeMap::new(),
+            scheduled: 0,
             happened: 0,
             asked: 0,
             waits: true,
@@ -97,16 +105,17 @@ impl Weather {
             1 => Duration::from_micros(self.choice.below(50_000)),
             _ => Duration::from_micros(self.choice.below(2_000_000)),
         };
-        // It never passes the end of a misfortune.
-        if let Some((&(at, _), _)) = self.undone.first_key_value() {
+        // It never passes what is to come.
+        if let Some((&(at, _), _)) = self.due.first_key_value() {
             pause = pause.min(at.saturating_sub(self.elapsed));
         }
         self.elapsed += pause;
         pause
     }
 
-    fn what_has_ended(&mut self) -> Option<Step> {
-        let entry = self.undone.first_entry().filter(|entry| entry.key().0 <= self.elapsed)?;
+    /// What is due by now: above all the ends of misfortunes.
+    fn due(&mut self) -> Option<Step> {
+        let entry = self.due.first_entry().filter(|entry| entry.key().0 <= self.elapsed)?;
         Some(entry.remove())
     }
 
@@ -114,33 +123,70 @@ impl Weather {
     fn happening(&mut self) -> Step {
         self.happened += 1;
         let node = self.any_node();
-        match self.choice.below(if self.hostile { 32 } else { 24 }) {
-            0..9 => self.ask(node),
-            9 => Step::Notify { from: node, to: self.any_node() },
-            10 => Step::Cancel { node },
-            11 => Step::Answer { node },
-            12 | 13 => Step::Cut { one: node, other: self.any_node() },
-            14 => Step::BreakNext { bytes: self.choice.index(2000) + 1 },
-            15 | 16 => self.passing(Step::Crash { node }, Step::Start { node }),
-            17 | 18 => self.passing(Step::Freeze { node }, Step::Thaw { node }),
-            19 | 20 => self.passing(Step::Silence { node, silent: true }, Step::Silence { node, silent: false }),
-            21 => self.passing(Step::Listen { node, listening: false }, Step::Listen { node, listening: true }),
-            22 => self.passing(Step::DirectorySilent(true), Step::DirectorySilent(false)),
-            23 => Step::Forget { node },
-            24..28 => self.trick(node),
-            28 => Step::Manner(Manner::ALL[self.choice.index(Manner::ALL.len())]),
-            _ => {
+        match self.choice.below(if self.hostile { 50 } else { 40 }) {
+            0..15 => self.ask(node),
+            15 => Step::Notify { from: node, to: self.any_node() },
+            16 => Step::Cancel { node },
+            17 => Step::Answer { node },
+            18..20 => Step::Cut { one: node, other: self.any_node() },
+            20 => Step::BreakNext { bytes: self.choice.index(2000) + 1 },
+            21..23 => self.passing(Step::Crash { node }, &[Step::Start { node }]),
+            23 => self.passing(Step::Crash { node }, &[Step::Wipe { node }, Step::Start { node }]),
+            24..26 => self.passing(Step::PowerOff { node }, &[Step::Start { node }]),
+            26..28 => self.passing(Step::Freeze { node }, &[Step::Thaw { node }]),
+            28..30 => self.passing(Step::Silence { node, silent: true }, &[Step::Silence { node, silent: false }]),
+            30 => self.passing(Step::Listen { node, listening: false }, &[Step::Listen { node, listening: true }]),
+            31..33 => self.lying(),
+            33..36 => self.partition(node),
+            36 => self.translate(node),
+            37 => Step::Outdate { node, peer: self.any_node() },
+            40..45 => self.trick(node),
+            45 => Step::Manner(Manner::ALL[self.choice.index(Manner::ALL.len())]),
+            46..50 => {
                 let type_name = [ECHO, KEEP][self.choice.index(2)];
                 let bytes = 8 + [0, 3_000, 40_000][self.choice.index(3)];
                 let hard = Duration::from_micros(LONGEST_MICROS - self.choice.below(LONGEST_MICROS));
                 Step::AskAdversary { from: node, type_name, bytes, hard }
             }
+            _ => Step::Forget { node },
         }
     }
 
     fn trick(&mut self, node: usize) -> Step {
         let trick = Trick::ALL[self.choice.index(Trick::ALL.len())];
         if trick.crowds_others_out() { Step::Manner(Manner::Answers) } else { Step::Trick { node, trick } }
+    }
+
+    fn lying(&mut self) -> Step {
+        let slow = Directory::Slow(Duration::from_micros(self.choice.below(3_000_000)));
+        let behaviours = [Directory::Silent, slow, Directory::Stale, Directory::Wrong, Directory::Gone];
+        let directory = behaviours[self.choice.index(behaviours.len())];
+        self.passing(Step::Directory(directory), &[Step::Directory(Directory::Honest)])
+    }
+
+    fn translate(&mut self, node: usize) -> Step {
+        let behaviours =
+            [NatBehaviour::EndpointIndependent, NatBehaviour::AddressDependent, NatBehaviour::AddressAndPortDependent];
+        let [mapping, filtering] = [(); 2].map(|()| behaviours[self.choice.index(behaviours.len())]);
+        let nat = Some(Nat { mapping, filtering });
+        self.passing(Step::Nat { node, nat }, &[Step::Nat { node, nat: None }])
+    }
+
+    /// Some nodes, this one among them, do not reach the others for a while, nor perhaps the others them.
+    fn partition(&mut self, node: usize) -> Step {
+        let sides = self.choice.below(1 << self.nodes.min(MOST_PARTITIONED));
+        let is_here = |other: usize| other == node || (other < MOST_PARTITIONED && sides >> other & 1 == 1);
+        let both_ways = self.choice.per_mille(500);
+        let lasts = LEAST_PARTITION + Duration::from_micros(self.choice.below(8_000_000));
+        let concerned: BTreeSet<usize> = (0..self.nodes.min(MOST_PARTITIONED)).chain([node]).collect();
+        let (here, there): (Vec<usize>, Vec<usize>) = concerned.into_iter().partition(|&other| is_here(other));
+        for (from, to) in here.iter().flat_map(|&from| there.iter().map(move |&to| (from, to))) {
+            for (from, to) in [(from, to), (to, from)].into_iter().take(1 + usize::from(both_ways)) {
+                self.later(Duration::ZERO, Step::Block { from, to, blocked: true });
+                self.later(lasts, Step::Block { from, to, blocked: false });
+            }
+        }
+        self.due().unwrap_or(Step::Cut { one: node, other: node })
     }
 
     fn ask(&mut self, from: usize) -> Step {
@@ -150,9 +196,10 @@ impl Weather {
         self.asked += 1;
         let to = self.any_node();
         let type_name = if self.choice.per_mille(500) { ASKED_FOR[self.choice.index(ASKED_FOR.len())] } else { ECHO };
-        let bytes = match self.choice.below(8) {
-            6 | 5 => self.choice.index(3_000),
-            7 => self.choice.index(60_000),
+        let bytes = match self.choice.below(16) {
+            10..14 => self.choice.index(3_000),
+            14 => self.choice.index(20_000),
+            15 => self.choice.index(60_000),
             _ => 0,
         } + 8;
         let micros = LONGEST_MICROS - self.choice.below(LONGEST_MICROS);
@@ -162,12 +209,19 @@ impl Weather {
     }
 
     /// A misfortune that mostly ends by itself. What does not is healed in the end.
-    fn passing(&mut self, begins: Step, ends: Step) -> Step {
+    fn passing(&mut self, begins: Step, ends: &[Step]) -> Step {
         if !self.choice.per_mille(100) {
             let lasts = Duration::from_micros(self.choice.below(8_000_000));
-            self.undone.insert((self.elapsed + lasts, self.happened), ends);
+            for &step in ends {
+                self.later(lasts, step);
+            }
         }
         begins
+    }
+
+    fn later(&mut self, after: Duration, step: Step) {
+        self.due.insert((self.elapsed + after, self.scheduled), step);
+        self.scheduled += 1;
     }
 
     fn any_node(&mut self) -> usize {
@@ -182,7 +236,7 @@ impl Iterator for Weather {
         if self.over {
             return None;
         }
-        if let Some(step) = self.what_has_ended() {
+        if let Some(step) = self.due() {
             return Some(step);
         }
         if !self.rages() {
@@ -197,18 +251,23 @@ impl Iterator for Weather {
             }
             self.waits = false;
         }
-        Some(self.what_has_ended().unwrap_or_else(|| self.happening()))
+        Some(self.due().unwrap_or_else(|| self.happening()))
     }
 }
 
 fn draw_network(choice: &mut Choice) -> Network {
-    let chunks = [Chunks::Whole, Chunks::Any, Chunks::Tiny, Chunks::Single][choice.index(4)];
+    let chunks = match choice.below(8) {
+        0..3 => Chunks::Whole,
+        3..6 => Chunks::Any,
+        6 => Chunks::Tiny,
+        _ => Chunks::Single,
+    };
     Network {
         latency: Duration::from_micros(choice.below(50_000)),
         jitter: Duration::from_micros(choice.below(20_000)),
         chunks,
         buffer: 64 * 1024 + 256 - choice.index(64 * 1024),
-        ..Network::default()
+        bandwidth: choice.per_mille(250).then(|| 2_000 + choice.below(2_000_000)),
     }
 }
 

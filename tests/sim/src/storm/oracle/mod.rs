@@ -114,8 +114,9 @@ impl Oracle {
         let at = world.now();
         self.model.hears(at, node, &what);
         match (&what, node) {
-            (What::Crashes, Some(node)) => self.forget(node),
+            (What::Crashes | What::PowerOff, Some(node)) => self.forget(node),
             (What::Starts, Some(node)) => self.records.started(node),
+            (What::Wipes, Some(node)) => self.records.lost(node),
             _ => {}
         }
         self.transcript.push(Entry { at, node, what });

@@ -13,7 +13,7 @@ use super::pace::Pace;
 use super::reach::Reach;
 use crate::storm::Violation;
 use crate::transcript::{Ending, What};
-use crate::{Network, NodeIndex};
+use crate::{Directory, Network, NodeIndex};
 
 /// How much longer than its asker a recipient may hold a query: as long as a handshake may have taken.
 const HANDSHAKE_AT_MOST: Duration = Duration::from_secs(60);
@@ -118,7 +118,16 @@ impl Model {
                 self.reach.parted(at, node, Some(*other));
             }
             (What::Crashes, Some(node)) => self.crashed(at, node, Kind::Down),
+            (What::PowerOff, Some(node)) => self.crashed(at, node, Kind::Off),
+            (What::Blocked { to, blocked }, Some(node)) => self.set(Kind::Blocked, Place::Way(node, *to), at, *blocked),
+            (What::ClockForward { by }, Some(node)) => self.clock_stepped(at, node, *by, false),
+            (What::ClockBack { by }, Some(node)) => self.clock_stepped(at, node, *by, true),
+            (What::Nat(nat), _) => self.set(Kind::Nat, place, at, nat.is_some()),
             (What::Starts, Some(node)) => {
+                if self.faults.goes_on(Kind::Off, place) {
+                    // Whoever still talks to the process that was is refused now, as if it had just been killed.
+                    self.faults.add_until(Kind::Down, place, at, at + self.pace.ways(2));
+                }
                 for kind in [Kind::Down, Kind::Off, Kind::Unknown] {
                     self.faults.end(kind, place, at);
                 }
@@ -133,7 +142,9 @@ impl Model {
             (What::Silent(silent), _) => self.set(Kind::Silent, place, at, *silent),
             (What::Listening(listening), _) => self.set(Kind::Deaf, place, at, !*listening),
             (What::Unknown, _) => self.faults.begin(Kind::Unknown, place, at),
-            (What::DirectorySilent(silent), _) => self.set(Kind::Directory, Place::World, at, *silent),
+            (What::Directory(directory), _) => {
+                self.set(Kind::Directory, Place::World, at, *directory != Directory::Honest);
+            }
             (What::NextConnectionBreaks { .. }, _) => {
                 // A dial may hang until it is given up.
                 let hangs = self.nodes.values().map(|node| node.timers.connect).max().unwrap_or_default();
@@ -143,7 +154,9 @@ impl Model {
             }
             (What::Heals, _) => {
                 self.reach.no_connection_breaks();
-                for kind in [Kind::Silent, Kind::Blocked, Kind::Deaf, Kind::Unknown, Kind::Directory, Kind::Fragile] {
+                let kinds =
+                    [Kind::Silent, Kind::Blocked, Kind::Deaf, Kind::Unknown, Kind::Directory, Kind::Fragile, Kind::Nat];
+                for kind in kinds {
                     self.faults.end_everywhere(kind, at);
                 }
             }
@@ -320,7 +333,6 @@ impl Model {
     }
 
     /// The clock of a node is put forward, or back if `by` is negative.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no clock is stepped yet"))]
     pub(super) fn clock_stepped(&mut self, at: Instant, node: NodeIndex, by: Duration, back: bool) {
         self.nobody_waits_too_long(at, false);
         // Until it shows a new time again, nothing that is timed happens.
@@ -383,7 +395,12 @@ fn disturbs(what: &What) -> bool {
             | What::Silent(_)
             | What::Listening(_)
             | What::Unknown
-            | What::DirectorySilent(_)
+            | What::PowerOff
+            | What::Blocked { .. }
+            | What::ClockForward { .. }
+            | What::ClockBack { .. }
+            | What::Nat(_)
+            | What::Directory(_)
             | What::NextConnectionBreaks { .. }
             | What::Heals
     )

@@ -22,6 +22,11 @@ impl Records {
         *self.starts.entry(node).or_default() += 1;
     }
 
+    /// The node has lost what it stored: all it has left is a wall clock of whole seconds.
+    pub(super) fn lost(&mut self, node: NodeIndex) {
+        self.highest.remove(&node);
+    }
+
     /// The node's own record has this number. Says whether that was used before it was started.
     fn repeats(&mut self, node: NodeIndex, number: u64) -> bool {
         let start = self.starts.get(&node).copied().unwrap_or_default();
