@@ -38,6 +38,22 @@ fn the_same_seed_does_the_same_and_another_does_not() {
     assert_ne!(digest(1), digest(2));
 }
 
+#[test]
+fn a_node_that_comes_back_in_the_middle_of_any_trick_does_nothing_wrong() {
+    for (seed, &trick) in (0..).zip(Trick::ALL) {
+        let (mut scene, one, _) = Scene::of_two(seed);
+        let adversary = Adversary::new([7; 32]);
+        let stranger = adversary.enter(&mut scene.world);
+        scene.world.crash(one);
+        adversary.play(trick, Target::of(&scene.world, one));
+        scene.world.wake_stranger(stranger);
+        scene.world.run(Duration::from_millis(20), |_, _, _| {});
+        scene.world.start(one);
+        scene.run_secs(60);
+        assert_eq!(adversary.evidence(), Vec::<String>::new(), "{trick}");
+    }
+}
+
 /// How long what is asked of the adversary is waited for.
 const HARD: Duration = Duration::from_secs(60);
 

@@ -189,9 +189,10 @@ impl Mind {
                 self.play_record(serial, line, |mind, sid| mind.seal_under(sid, counter, &frames));
             }
             Move::PingInFirst => {
-                let ping = Frame::Ping { token: self.source.number() | NO_PONG, asked: Vec::new() };
-                if let Some(&sid) = self.plans.get(&serial).and_then(|plan| plan.sessions.first()) {
-                    self.say(line, sid, &[ping]);
+                // If the first handshake came to nothing, the only session is the one that belongs here.
+                if let [first, _, ..] = plan.sessions[..] {
+                    let ping = Frame::Ping { token: self.source.number() | NO_PONG, asked: Vec::new() };
+                    self.say(line, first, &[ping]);
                 }
             }
             Move::Counter(counter) => {

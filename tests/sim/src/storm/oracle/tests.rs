@@ -99,6 +99,22 @@ fn a_query_that_is_answered_in_a_calm_world_is_right() {
 }
 
 #[test]
+fn what_is_in_the_way_holds_news_up() {
+    let mut facts = Facts::new();
+    let (asker, peer) = (facts.asker, facts.peer);
+    facts.at(0, asker, &What::Silent(true));
+    facts.at(10, peer, &What::Crashes);
+    facts.at(10, peer, &What::Starts);
+    facts.asks(1_000, NO);
+    facts.at(1_100, asker, &What::Silent(false));
+    facts.ends(1_100, 0, LOST);
+    facts.are_right();
+    facts.asks(60_000, NO);
+    facts.ends(60_000, 1, LOST);
+    facts.are_wrong("ended at 61.000000s as connection-lost");
+}
+
+#[test]
 fn whatever_a_fault_excuses_is_right() {
     let mut facts = Facts::new();
     let (asker, peer) = (facts.asker, facts.peer);

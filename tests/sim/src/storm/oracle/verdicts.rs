@@ -9,6 +9,7 @@ use super::faults::{Fault, Kind, Place};
 use super::life::{Answer, Life};
 use super::model::{Model, told};
 use super::promises::Promise;
+use crate::NodeIndex;
 use crate::transcript::Ending;
 
 /// A verdict that a query may end in.
@@ -182,8 +183,21 @@ impl Model {
         before: Duration,
         kinds: &'a [Kind],
     ) -> impl Iterator<Item = &'a Fault> {
-        let since = back(life.asked, before);
-        self.faults.find((life.question.from, life.question.to), kinds, since, at)
+        let between = (life.question.from, life.question.to);
+        self.faults.find(between, kinds, self.news_since(between, life.asked, before), at)
+    }
+
+    /// Since when something may have happened that is news at this instant or later. News take so long, and do not get through while
+    /// something is in their way.
+    fn news_since(&self, between: (NodeIndex, NodeIndex), at: Instant, news: Duration) -> Instant {
+        let mut since = back(at, news);
+        loop {
+            let stalls = self.faults.find(between, &Kind::STALLS, since, at);
+            match stalls.map(|stall| back(stall.from, news)).min() {
+                Some(earlier) if earlier < since => since = earlier,
+                _ => return since,
+            }
+        }
     }
 
     fn leaves_after(&self, life: &Life) -> Duration {
