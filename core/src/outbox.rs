@@ -21,13 +21,20 @@ const MOST_FRAME_CHUNKS: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     /// Encoded frames that carry no message, in chunks that fit a record each.
-    frames: VecDeque<Vec<u8>>,
+    frames: VecDeque<Chunk>,
     small: VecDeque<Item>,
     large: VecDeque<Item>,
     /// Large messages that are under way.
     started: VecDeque<Item>,
     /// Whether the next record is a large message's turn.
     large_turn: bool,
+}
+
+/// Encoded frames for one record, and the connection that they are meant for, like an [`Item`].
+#[derive(Debug)]
+struct Chunk {
+    frames: Vec<u8>,
+    via: Option<ConnectionId>,
 }
 
 /// A message, or what is left of it.
@@ -67,29 +74,33 @@ impl Outbox {
     /// Whether something waits that can go over this connection; the `main` one is for all that is not meant for another.
     pub(crate) fn has_something(&self, on: ConnectionId, main: bool) -> bool {
         let fits = |item: &Item| item.fits(on, main);
-        (main && !self.frames.is_empty())
+        self.frames.iter().any(|chunk| is_for(chunk.via, on, main))
             || self.small.iter().any(fits)
             || self.started.iter().any(fits)
             || (self.started.len() < INTERLEAVED && self.large.iter().any(fits))
     }
 
-    /// Whether a message waits that is meant for this very connection.
+    /// Whether something waits that is meant for this very connection.
     pub(crate) fn is_meant_for(&self, on: ConnectionId) -> bool {
-        [&self.small, &self.large, &self.started].into_iter().flatten().any(|item| item.via == Some(on))
+        let mut messages = [&self.small, &self.large, &self.started].into_iter().flatten();
+        messages.any(|item| item.via == Some(on)) || self.frames.iter().any(|chunk| chunk.via == Some(on))
     }
 
-    /// Adds a frame that carries no message.
-    pub(crate) fn push_frame(&mut self, frame: &Frame<'_>) {
-        if self.frames.back().is_none_or(|chunk| chunk.len() >= FRAME_CHUNK) {
-            self.frames.push_back(Vec::new());
-        }
-        if let Some(chunk) = self.frames.back_mut() {
-            frame.put(chunk);
+    /// Adds a frame that carries no message, meant for one connection or for the main one.
+    pub(crate) fn push_frame(&mut self, frame: &Frame<'_>, via: Option<ConnectionId>) {
+        match self.frames.iter_mut().rfind(|chunk| chunk.via == via) {
+            Some(last) if last.frames.len() < FRAME_CHUNK => frame.put(&mut last.frames),
+            Some(_) | None => {
+                let mut frames = Vec::new();
+                frame.put(&mut frames);
+                self.frames.push_back(Chunk { frames, via });
+            }
         }
     }
 
-    pub(crate) fn take_frames(&mut self) -> Option<Vec<u8>> {
-        self.frames.pop_front()
+    pub(crate) fn take_frames(&mut self, on: ConnectionId, main: bool) -> Option<Vec<u8>> {
+        let index = self.frames.iter().position(|chunk| is_for(chunk.via, on, main))?;
+        self.frames.remove(index).map(|chunk| chunk.frames)
     }
 
     /// Whether so many frames wait that reading should stop until the peer has taken some.
@@ -99,7 +110,7 @@ impl Outbox {
 
     /// Whether the next record may be longer than this.
     pub(crate) fn next_exceeds(&self, bytes: usize) -> bool {
-        let frames = self.frames.front().map_or(0, Vec::len);
+        let frames = self.frames.iter().map(|chunk| chunk.frames.len()).max().unwrap_or(0);
         let pieces = !self.large.is_empty() || !self.started.is_empty();
         pieces || frames.saturating_add(self.next_small().unwrap_or(0)) > bytes
     }
@@ -149,7 +160,7 @@ impl Outbox {
         self.started.push_back(item);
     }
 
-    /// A connection has ended: replies that were meant for it go over another, and those that were under way begin again.
+    /// A connection has ended: replies and frames that were meant for it go over another, and replies that were under way begin again.
     pub(crate) fn release(&mut self, ended: ConnectionId) {
         let (begun, others): (VecDeque<Item>, VecDeque<Item>) =
             core::mem::take(&mut self.started).into_iter().partition(|item| item.via == Some(ended));
@@ -162,6 +173,9 @@ impl Outbox {
         }
         for item in self.small.iter_mut().chain(&mut self.large) {
             item.via.take_if(|via| *via == ended);
+        }
+        for chunk in &mut self.frames {
+            chunk.via.take_if(|via| *via == ended);
         }
     }
 
@@ -212,9 +226,14 @@ fn take_fitting(queue: &mut VecDeque<Item>, on: ConnectionId, main: bool) -> Opt
     queue.remove(index)
 }
 
+/// Whether what is meant for one connection, or for the main one, goes over this one.
+fn is_for(via: Option<ConnectionId>, on: ConnectionId, main: bool) -> bool {
+    via.map_or(main, |via| via == on)
+}
+
 impl Item {
     fn fits(&self, on: ConnectionId, main: bool) -> bool {
-        self.via.map_or(main, |via| via == on)
+        is_for(self.via, on, main)
     }
 
     fn is_query(&self, query: QueryId) -> bool {
@@ -225,6 +244,7 @@ impl Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::code::RefuseCode;
 
     fn outbox(totals: &[usize]) -> Outbox {
         let mut outbox = Outbox::default();
@@ -295,6 +315,19 @@ mod tests {
         outbox.put_back(OTHER, item);
         outbox.release(OTHER);
         assert_eq!(outbox.take(MAIN, true, false).unwrap().offset, 0);
+    }
+
+    #[test]
+    fn a_frame_goes_over_the_connection_that_it_is_meant_for_while_that_is_open() {
+        let mut outbox = Outbox::default();
+        let refuse = |number| Frame::Refuse { number, code: RefuseCode::Busy, wait_secs: 0 };
+        outbox.push_frame(&refuse(1), Some(OTHER));
+        assert!(outbox.is_meant_for(OTHER) && outbox.has_something(OTHER, false));
+        assert!(!outbox.has_something(MAIN, true) && outbox.take_frames(MAIN, true).is_none());
+        assert!(outbox.take_frames(OTHER, false).is_some());
+        outbox.push_frame(&refuse(2), Some(OTHER));
+        outbox.release(OTHER);
+        assert!(outbox.take_frames(MAIN, true).is_some());
     }
 
     #[derive(Default)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use egtp::{PeerRefusal, Reason};
 use egtp_sim::Network;
 use egtp_sim::scene::{ECHO, NEVER, Scene, query, type_name};
 
@@ -35,5 +36,39 @@ fn a_notice_that_was_taken_has_ended_when_its_session_has() {
         scene.run_secs(5);
         assert_eq!(scene.told.notices.len(), 1);
         assert_eq!(scene.world.node(one).usage().queries, 0, "seed {seed}");
+    }
+}
+
+/// A node that had lost its power came back, met its peer anew and notified it. The acknowledgement went over the old connection,
+/// which the peer did not know to be dead yet, and was lost there; the notice waited for its hard timeout.
+#[test]
+fn what_is_said_of_a_notice_goes_back_the_way_it_came() {
+    for seed in 0..8 {
+        let (mut scene, returning, other) = Scene::of_two(seed);
+        scene.ask(other, returning, query(ECHO, b"so that there is a connection"));
+        scene.run_secs(1);
+        scene.world.power_off(returning);
+        scene.start(returning);
+        let id = scene.world.id(other);
+        scene.world.with(returning, |node, now| node.notify(now, id, type_name(NEVER), b"once".to_vec()).unwrap());
+        scene.run_secs(1);
+        assert_eq!(scene.told.notices.len(), 1);
+        assert_eq!(scene.world.node(returning).usage().queries, 0, "seed {seed}");
+    }
+}
+
+/// The same with a query that was refused: nobody said so, and it waited for its hard timeout.
+#[test]
+fn a_refusal_goes_back_the_way_the_query_came() {
+    for seed in 0..8 {
+        let (mut scene, returning, other) = Scene::of_two(seed);
+        scene.ask(other, returning, query(ECHO, b"so that there is a connection"));
+        scene.run_secs(1);
+        scene.world.power_off(returning);
+        scene.start(returning);
+        let asked = scene.ask(returning, other, query("unknown", b"of a type that is not served"));
+        scene.run_secs(1);
+        let refused = Reason::RefusedByPeer(PeerRefusal::UnknownType);
+        assert_eq!(scene.failure(returning, asked).reason, refused, "seed {seed}");
     }
 }

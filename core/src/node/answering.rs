@@ -1,5 +1,6 @@
 //! The recipient's end of a conversation: queries come in, are taken at most once, and are answered, refused or left.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -66,7 +67,7 @@ impl Node {
             }
             (Origin::Remote { session, number, connection, .. }, Some(code)) => {
                 // The number stays taken: this node will not run it, and says so.
-                self.push_frame(session, &Frame::Refuse { number, code, wait_secs: 0 });
+                self.push_frame_back(session, &Frame::Refuse { number, code, wait_secs: 0 }, connection);
                 self.after_answer(&incoming, session, connection);
             }
             (Origin::Remote { .. }, None) => {
@@ -128,13 +129,13 @@ impl Node {
                 } else {
                     Frame::Gone { number, reason: GoneReason::Released }
                 };
-                state.outbox.push_frame(&frame);
+                self.push_frame_back(session, &frame, on);
                 self.note(Cause::QueryRepeated, Some(peer), Some(on));
                 return false;
             }
             Number::Refused => Some(RefuseCode::Cancelled),
             Number::Below => {
-                state.outbox.push_frame(&Frame::Gone { number, reason: GoneReason::BelowWindow });
+                self.push_frame_back(session, &Frame::Gone { number, reason: GoneReason::BelowWindow }, on);
                 self.note(Cause::QueryRepeated, Some(peer), Some(on));
                 return false;
             }
@@ -168,8 +169,8 @@ impl Node {
             // It has run or may be running, and nothing else is said of it.
             Number::Taken | Number::Below => return,
         }
-        state.outbox.push_frame(&Frame::Refuse { number, code, wait_secs: 0 });
         let peer = state.peer;
+        self.push_frame_back(session, &Frame::Refuse { number, code, wait_secs: 0 }, on);
         self.note(Cause::QueryRefused, Some(peer), Some(on));
     }
 
@@ -207,7 +208,7 @@ impl Node {
         let from = state.peer;
         state.numbers.take(number);
         let waits = (!notice).then_some(incoming);
-        state.acknowledge.push_back(Acknowledgement { due: acknowledge, number, echo, incoming: waits });
+        state.acknowledge.push_back(Acknowledgement { due: acknowledge, number, echo, on, incoming: waits });
         if !notice {
             state.incoming.insert(number, incoming);
         }
@@ -263,19 +264,26 @@ impl Node {
 
     /// Says to the peers which queries have been taken and not answered yet.
     pub(super) fn acknowledge(&mut self, session: SessionId) {
-        let Some(state) = self.sessions.get_mut(&session) else { return };
-        while let Some(&next) = state.acknowledge.front() {
-            if next.due > self.now {
-                self.timers.arm(self.now, Timer::Acknowledge(session), next.due);
+        let mut ways = BTreeSet::new();
+        while let Some(state) = self.sessions.get_mut(&session)
+            && let Some(&Acknowledgement { due, number, echo, on, incoming }) = state.acknowledge.front()
+        {
+            if due > self.now {
+                self.timers.arm(self.now, Timer::Acknowledge(session), due);
                 break;
             }
             state.acknowledge.pop_front();
-            if next.incoming.is_none_or(|incoming| self.incoming.contains_key(&incoming)) {
-                state.outbox.push_frame(&Frame::Ack { number: next.number, echo: next.echo });
+            if incoming.is_none_or(|incoming| self.incoming.contains_key(&incoming)) {
+                self.push_frame_back(session, &Frame::Ack { number, echo }, on);
+                ways.insert(on);
             }
         }
-        let peer = state.peer;
-        self.pump(peer);
+        if let Some(peer) = self.sessions.get(&session).map(|session| session.peer) {
+            self.pump(peer);
+        }
+        for on in ways {
+            self.fill(on);
+        }
     }
 
     /// Removes an incoming query from everything that knows it, save the session's window, which remembers its number.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::Node;
 use crate::conversation::Arrival;
-use crate::id::NodeId;
+use crate::id::{ConnectionId, NodeId};
 use crate::note::Cause;
 use crate::query::{Executed, Reason, Refusal};
 use crate::session::Assembly;
@@ -35,7 +35,7 @@ impl Node {
         }
         self.drop_assembly(arrival.session, key.0, key.1);
         let pieces = Assembly::new(total, part).map_err(|_| Malformed)?;
-        let assembling = Assembling { pieces, progress: self.now, expected };
+        let assembling = Assembling { pieces, progress: self.now, expected, on: arrival.on };
         if !self.charge_assembly(peer, assembling.charge()) {
             self.assembly_refused(arrival, key);
             return Ok(());
@@ -142,18 +142,16 @@ impl Node {
         let peer = session.peer;
         let patience =
             if self.is_receiving(peer) { self.settings.assembly * SLOW_PIECE } else { self.settings.assembly };
-        let stopped: Vec<(Carries, u64)> = session
+        let stopped: Vec<((Carries, u64), ConnectionId)> = session
             .assemblies
             .iter()
             .filter(|(_, assembling)| assembling.progress + patience <= self.now)
-            .map(|(&key, _)| key)
+            .map(|(&key, assembling)| (key, assembling.on))
             .collect();
-        for (carries, number) in stopped {
+        for &((carries, number), on) in &stopped {
             self.drop_assembly(sid, carries, number);
             self.note(Cause::MessageAbandoned, Some(peer), None);
-            if carries == Carries::Query
-                && let Some(on) = self.any_connection(peer)
-            {
+            if carries == Carries::Query {
                 self.refuse_number(sid, number, RefuseCode::NoMemory, on);
             }
         }
@@ -164,6 +162,9 @@ impl Node {
             self.timers.arm(self.now, Timer::Assemblies(sid), at);
         }
         self.pump(peer);
+        for (_, on) in stopped {
+            self.fill(on);
+        }
     }
 
     /// Whether a packet of the peer's is on its way in.

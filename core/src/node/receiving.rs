@@ -120,6 +120,7 @@ impl Node {
             }
         }
         self.pump(peer);
+        self.fill(on);
     }
 
     /// An authentic record has arrived: the session is confirmed, the peer holds it, and the connection lives.

@@ -97,7 +97,16 @@ impl Node {
     /// Adds a frame that may go over any connection.
     pub(super) fn push_frame(&mut self, session: SessionId, frame: &Frame<'_>) {
         if let Some(session) = self.sessions.get_mut(&session) {
-            session.outbox.push_frame(frame);
+            session.outbox.push_frame(frame, None);
+        }
+    }
+
+    /// Adds a frame about a query or notice that came over this connection. It takes the same way back, which the asker watches: one
+    /// that goes over another may be lost there unnoticed, while nobody says anything more of the query.
+    pub(super) fn push_frame_back(&mut self, session: SessionId, frame: &Frame<'_>, on: ConnectionId) {
+        let via = self.connections.contains_key(&on).then_some(on);
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.outbox.push_frame(frame, via);
         }
     }
 
@@ -269,7 +278,7 @@ impl Node {
     fn compose(&mut self, on: ConnectionId, main: bool, sid: SessionId, plaintext: &mut Vec<u8>) -> Vec<Carried> {
         let mut complete = Vec::new();
         let Some(session) = self.sessions.get_mut(&sid) else { return complete };
-        if main && let Some(frames) = session.outbox.take_frames() {
+        if let Some(frames) = session.outbox.take_frames(on, main) {
             plaintext.extend_from_slice(&frames);
         }
         let introduced = self.connections.get(&on).is_some_and(|connection| connection.introduced);

@@ -85,6 +85,8 @@ pub(crate) struct Assembling {
     pub(crate) pieces: Assembly,
     pub(crate) progress: Instant,
     pub(crate) expected: Expected,
+    /// The connection by which it began to come; a query never goes on over another.
+    pub(crate) on: ConnectionId,
 }
 
 impl Assembling {
@@ -122,6 +124,8 @@ pub(crate) struct Acknowledgement {
     pub(crate) due: Instant,
     pub(crate) number: u64,
     pub(crate) echo: u64,
+    /// The connection by which it came.
+    pub(crate) on: ConnectionId,
     /// Unless this has been answered by then; `None` for a notice.
     pub(crate) incoming: Option<IncomingId>,
 }
