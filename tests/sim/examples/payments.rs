@@ -1,5 +1,5 @@
-// An application tested on the simulator: a shop pays at a bank, and whenever a connection is cut, each payment is booked once.
-// `cargo run --release -p egtp-sim --example payments`
+//! An application tested on the simulator: a shop pays at a bank, and whenever a connection is cut, each payment is booked once.
+//! `cargo run --release -p egtp-sim --example payments`
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
