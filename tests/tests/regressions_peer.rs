@@ -8,10 +8,12 @@ mod talk;
 use core::time::Duration;
 
 use egtp::{
-    Config, ConnectionId, Executed, Identity, Instant, Limits, Node, Reason, Refusal, Stored, UnixTime, Verdict,
+    Config, ConnectionId, Executed, Identity, Instant, Limits, Node, Reason, Refusal, Stored, UnixTime,
+    Verdict,
 };
 
 use egtp_sim::second::frame::Frame;
+use egtp_sim::second::packet::Packet;
 use talk::{Real, Second, UNTIL, ask, echo, type_name};
 
 const LEAVE_PROPOSAL: Frame = Frame::Leave { step: 0 };
@@ -219,4 +221,23 @@ fn a_reply_that_begins_again_is_put_together_all_the_same() {
     }
     let (_, Verdict::Reply(reply)) = real.verdict() else { panic!("no reply") };
     assert_eq!(reply.body, [7; 50_000]);
+}
+
+/// A connection that is open outlives the query that it was opened for; but nothing was said on it any more, and the next query
+/// waited there in vain until it was closed.
+#[test]
+fn a_query_asks_for_a_session_on_the_connection_that_another_has_left_behind() {
+    let mut real = Real::new();
+    let (on, given_up) = Second::is_dialled(&mut real, b"given up");
+    let Packet::Hello { isid, .. } = real.packet(on) else { panic!("no HELLO") };
+    real.receive(on, &Packet::Busy { isid, code: 1, wait_secs: 1 }.encode());
+    real.node.cancel(real.now, given_up).unwrap();
+    real.drain();
+    assert_eq!(real.failure().reason, Reason::Cancelled);
+    real.wait(Duration::from_secs(3));
+    assert!(real.packets(on).is_empty(), "nobody waits");
+
+    ask(&mut real, b"hello");
+    let (second, _) = Second::welcomes(&mut real, on, 0, 1, 0);
+    second.hears_query(&mut real);
 }

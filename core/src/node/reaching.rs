@@ -25,7 +25,14 @@ impl Node {
             return;
         }
         let Some(peer) = self.peers.get_mut(&peer_id) else { return };
-        if peer.dial.is_some() || peer.busy_until.is_some_and(|until| until > self.now) {
+        if let Some(dial) = peer.dial {
+            if self.connections.get(&dial).is_some_and(|dial| dial.phase == Phase::Open) {
+                // It may have been opened for another query, and what was said on it given up with that one.
+                self.ensure_session(peer_id, dial);
+            }
+            return;
+        }
+        if peer.busy_until.is_some_and(|until| until > self.now) {
             return;
         }
         if self.connections.len() >= self.limits.connections && peer.strategies.has_untried() {
