@@ -18,6 +18,8 @@ pub(crate) struct Outstanding {
     /// A notice ends in silence.
     pub(crate) notice: bool,
     pub(crate) hint: Hint,
+    /// Whether the peer has refused it as late once, and it goes again.
+    pub(crate) came_too_late: bool,
     pub(crate) state: QueryState,
 }
 

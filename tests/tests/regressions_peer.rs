@@ -8,7 +8,7 @@ mod talk;
 use core::time::Duration;
 
 use egtp::{
-    Config, ConnectionId, Executed, Identity, Instant, Limits, Node, Reason, Refusal, Stored, UnixTime,
+    Config, ConnectionId, Executed, Identity, Instant, Limits, Node, PeerRefusal, Reason, Refusal, Stored, UnixTime,
     Verdict,
 };
 
@@ -22,6 +22,7 @@ const LEAVE_ANSWER: Frame = Frame::Leave { step: 1 };
 /// Codes of REFUSE and BREAK, and what a PIECE continues.
 const BUSY_WITH_YOU: u8 = 2;
 const NO_MEMORY: u8 = 4;
+const TOO_LATE: u8 = 8;
 const MEMORY: u8 = 1;
 const OF_QUERY: u8 = 1;
 const OF_REPLY: u8 = 4;
@@ -221,6 +222,27 @@ fn a_reply_that_begins_again_is_put_together_all_the_same() {
     }
     let (_, Verdict::Reply(reply)) = real.verdict() else { panic!("no reply") };
     assert_eq!(reply.body, [7; 50_000]);
+}
+
+#[test]
+fn a_query_that_is_called_late_goes_again_once() {
+    let mut real = Real::new();
+    let (mut second, _) = Second::is_asked(&mut real, b"in time");
+    let (number, asked) = second.hears_query(&mut real);
+    second.say(&mut real, &[Frame::Refuse { number, code: TOO_LATE, wait: 0 }]);
+    assert!(real.deliveries.is_empty(), "{:?}", real.deliveries);
+
+    // The peer still holds the session, but another one is made.
+    let (mut second, hello) = Second::welcomes(&mut real, second.on, 1, 2, 1);
+    assert_eq!(hello.asked.len(), 1);
+    let again = second.hear(&mut real).into_iter().find_map(|frame| match frame {
+        Frame::Query { number, part, .. } => Some((number, part)),
+        _ => None,
+    });
+    assert_eq!(again, Some((0, asked)));
+    second.say(&mut real, &[Frame::Refuse { number: 0, code: TOO_LATE, wait: 0 }]);
+    let failure = real.failure();
+    assert_eq!((failure.reason, failure.executed), (Reason::RefusedByPeer(PeerRefusal::TooLate), Executed::No));
 }
 
 /// A connection that is open outlives the query that it was opened for; but nothing was said on it any more, and the next query

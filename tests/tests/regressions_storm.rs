@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use egtp::{PeerRefusal, Reason};
 use egtp_sim::Network;
-use egtp_sim::scene::{ECHO, NEVER, Scene, query, type_name};
+use egtp_sim::scene::{ECHO, NEVER, Scene, long_body, query, type_name};
 
 /// Storm 150: a node gave up a connection that it had opened, since nothing waited for the peer any more; but the peer had met it
 /// there already, in the session that they shared, and had sent a query.
@@ -70,5 +70,28 @@ fn a_refusal_goes_back_the_way_the_query_came() {
         scene.run_secs(1);
         let refused = Reason::RefusedByPeer(PeerRefusal::UnknownType);
         assert_eq!(scene.failure(returning, asked).reason, refused, "seed {seed}");
+    }
+}
+
+/// A clock jumped ahead by more than a query's hard timeout, as the asker's does the other way when its machine was suspended. From
+/// then on its node refused as late whatever came in the session, for up to twelve hours.
+#[test]
+fn a_query_that_is_called_late_too_early_goes_again_where_clocks_agree() {
+    for asker_has_dialled in [true, false] {
+        let (mut scene, asker, peer) = Scene::of_two(1);
+        let (dialler, other) = if asker_has_dialled { (asker, peer) } else { (peer, asker) };
+        scene.ask(dialler, other, query(ECHO, b"so that there is a session"));
+        scene.run_secs(1);
+        scene.world.step_clock(peer, Duration::from_secs(61));
+        let asked = [0, 1].map(|body| scene.ask(asker, peer, query(ECHO, &[body])));
+        let long = scene.ask(asker, peer, query(ECHO, &long_body(100_000)));
+        scene.run_secs(5);
+        for (query, body) in asked.into_iter().zip(0..) {
+            assert_eq!((scene.reply(asker, query), scene.runs(&[body])), (&[body][..], 1));
+        }
+        assert_eq!(scene.runs(scene.reply(asker, long)), 1);
+        for node in [asker, peer] {
+            assert_eq!(scene.world.node(node).usage().sessions, 1, "the one whose clocks have gone apart has ended");
+        }
     }
 }

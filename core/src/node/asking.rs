@@ -113,6 +113,7 @@ impl Node {
             deadline,
             notice,
             hint: query.hint,
+            came_too_late: false,
             state: QueryState::Held,
         };
         self.queries.insert(id, outstanding);
@@ -334,11 +335,25 @@ impl Node {
         }
     }
 
-    /// The peer says that the query did not run and never will.
+    /// The peer says that the query did not run and never will. If it calls it late while this node still waits, their clocks have
+    /// gone apart, and the query goes again in a session that starts them anew; but only once.
     pub(super) fn refused(&mut self, session: SessionId, number: u64, code: RefuseCode) {
-        if let Some(query) = self.numbered(session, number) {
+        let Some(query) = self.numbered(session, number) else { return };
+        let Some(outstanding) = self.queries.get_mut(&query) else { return };
+        if code != RefuseCode::TooLate || outstanding.came_too_late {
             self.fail_as(query, Reason::RefusedByPeer(code.into()), Executed::No);
+            return;
         }
+        outstanding.came_too_late = true;
+        let (peer, state) = (outstanding.to, outstanding.state);
+        self.settle(session, number);
+        self.drop_unsent(session, query, number, false);
+        self.hold(query);
+        if let Some(connection) = state.connection() {
+            self.put_down(connection, query);
+        }
+        self.retire_session(session);
+        self.reach(peer);
     }
 
     /// The peer can no longer say what became of the query.

@@ -201,6 +201,15 @@ impl Node {
         }
     }
 
+    /// Nothing more is asked in a session, though there is no better one yet: the next query makes one.
+    pub(super) fn retire_session(&mut self, sid: SessionId) {
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        if matches!(session.phase, SessionPhase::Confirmed) {
+            session.phase = SessionPhase::Draining;
+            self.hold_unsent(sid);
+        }
+    }
+
     fn close_drained(&mut self, peer: NodeId) {
         let sessions = self.sessions_of(peer);
         for sid in sessions {

@@ -69,7 +69,7 @@ pub(crate) enum SessionPhase {
         on: ConnectionId,
     },
     Confirmed,
-    /// A better one is confirmed: no new queries in this one.
+    /// No new queries in this one: a better one is confirmed, or has to be made since the clocks have gone apart.
     Draining,
 }
 
