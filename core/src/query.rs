@@ -237,9 +237,9 @@ pub enum Executed {
 /// How far a query had come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Stage {
-    /// Waiting for the Lookup Service.
+    /// Waiting for the Lookup Service, or no address is known.
     Lookup,
-    /// Waiting for a connection to be opened.
+    /// Waiting for a connection to be opened, or no address led to one.
     Dial,
     /// Waiting for a session with the peer.
     Handshake,

@@ -53,6 +53,11 @@ impl StrategySet {
         Some(strategy.address)
     }
 
+    /// Whether no address is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.strategies.is_empty()
+    }
+
     pub(crate) fn has_untried(&self) -> bool {
         self.strategies.iter().any(|strategy| !strategy.tried)
     }

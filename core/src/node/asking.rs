@@ -162,7 +162,7 @@ impl Node {
                 Stage::Handshake
             } else if self.path(outstanding.to).is_some() {
                 Stage::Queue
-            } else if peer.lookup.is_some() && peer.dial.is_none() {
+            } else if peer.dial.is_none() && (peer.lookup.is_some() || peer.strategies.is_empty()) {
                 Stage::Lookup
             } else {
                 Stage::Dial
