@@ -351,6 +351,17 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_has_three_to_five_nodes_and_at_most_fifty_queries() {
+        for seed in 0..50 {
+            let recording = record(seed, &Settings::default());
+            let to_adversary = recording.scenario.steps.iter().filter(|step| matches!(step, Step::AskAdversary { .. }));
+            let asked = recording.outcome.queries + to_adversary.count() as u64;
+            let count = recording.scenario.nodes.len();
+            assert!((3..=5).contains(&count) && asked <= 50, "seed {seed}: {count} nodes, {asked} queries");
+        }
+    }
+
+    #[test]
     fn what_is_set_is_not_drawn() {
         let settings = Settings::default().nodes(6).unwrap().lasting(Duration::from_secs(300)).unwrap();
         let recording = record(5, &settings);

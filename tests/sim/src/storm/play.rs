@@ -19,8 +19,9 @@ use crate::{Directory, NodeIndex, World};
 /// After a storm each node talks with so many others at most.
 const NEIGHBOURS: usize = 20;
 
-/// So much is asked in the calm after a storm, and with such pauses.
-const MUCH: usize = 40;
+/// So much is asked in the calm after a storm, and with such pauses. With few nodes, and what is drawn, that makes fifty queries at
+/// most.
+const MUCH: usize = 10;
 const PAUSE: Duration = Duration::from_millis(53);
 
 /// So many nodes at most ask themselves as well.
@@ -51,13 +52,6 @@ struct Health {
     /// By how much its clock was set forward in all, and back.
     ahead: Duration,
     behind: Duration,
-}
-
-/// Around the circle of nodes.
-#[derive(Clone, Copy)]
-enum Direction {
-    Up,
-    Down,
 }
 
 impl Play {
@@ -370,7 +364,11 @@ impl Play {
         let strategies = Strategies { addresses: vec![nowhere], relays: Vec::new() };
         let old = SignedRecord::sign(self.world.identity(peer), 1, strategies).expect("one address fits a record");
         self.write(Some(node), What::Outdated { peer });
+        let older = SignedRecord::sign(self.world.identity(peer), 0, old.strategies().clone()).expect("it has no more");
         let _knows_better = self.world.with(node, |node, now| node.learn(now, old));
+        if self.world.with(node, |node, now| node.learn(now, older)).is_ok() {
+            self.violate(format!("{} replaces a record by an older one", self.names.of(node)));
+        }
     }
 
     fn expect(&mut self, node: usize, usage: &str, count: usize) {
@@ -477,11 +475,11 @@ impl Play {
         }
         self.run(LONGEST + Duration::from_secs(60));
         self.nothing_leaks();
-        self.everybody_answers(Direction::Up);
+        self.are_answered(&self.everybody());
         self.much_is_said();
         self.run(Duration::from_secs(1500));
         self.everything_is_at_rest();
-        self.everybody_answers(Direction::Down);
+        self.are_answered(&self.circle());
         self.nobody_misbehaved();
     }
 
@@ -504,41 +502,49 @@ impl Play {
         }
     }
 
-    /// Whatever happened, a world that has healed works. Each node asks itself, if they are few, and its neighbours in one direction; so
-    /// each pair talks once.
-    fn everybody_answers(&mut self, direction: Direction) {
+    /// Each node and itself, if they are few, and its next neighbours around the circle; so each pair talks once.
+    fn everybody(&self) -> Vec<(usize, usize)> {
+        let count = self.nodes.len();
+        let first = usize::from(count > FEW);
+        let neighbours = first..=(count / 2).min(NEIGHBOURS / 2);
+        (0..count).flat_map(|from| neighbours.clone().map(move |step| (from, (from + step) % count))).collect()
+    }
+
+    /// Each node and the one before it.
+    fn circle(&self) -> Vec<(usize, usize)> {
+        let count = self.nodes.len();
+        (0..count).map(|from| (from, (from + count - 1) % count)).collect()
+    }
+
+    /// Whatever happened, a world that has healed works.
+    fn are_answered(&mut self, pairs: &[(usize, usize)]) {
         if !self.all_is_well() {
             return;
         }
-        let mut asked = Vec::new();
-        let count = self.nodes.len();
-        let first = usize::from(count > FEW);
-        for from in 0..count {
-            for step in first..=(count / 2).min(NEIGHBOURS / 2) {
-                let to = match direction {
-                    Direction::Up => (from + step) % count,
-                    Direction::Down => (from + count - step) % count,
-                };
-                asked.extend(self.ask(from, to, ECHO, 100, None, LONGEST));
-            }
-        }
+        let asked: Vec<usize> =
+            pairs.iter().filter_map(|&(from, to)| self.ask(from, to, ECHO, 100, None, LONGEST)).collect();
         self.run(LONGEST);
         if self.all_is_well() && !self.cramped {
             self.oracle.all_were_answered(&self.world, &asked);
         }
     }
 
-    /// In a calm world everything is answered soon, and nothing is left of it. A timer that nothing explains shows when there are
-    /// many.
+    /// In a calm world everything is answered soon or given up, and nothing is left of it. A timer that nothing explains shows
+    /// when there are many at one node.
     fn much_is_said(&mut self) {
-        let count = self.nodes.len().min(FEW);
+        let count = self.nodes.len();
+        let from = usize::try_from(self.seed).unwrap_or(0) % count;
+        let to = (from + 1) % count;
         for said in 0..MUCH {
-            let (from, to) = (said % count, (said / count + said) % count);
-            let name = [ECHO, NO, EMPTY, "unknown"][said % 4];
+            let name = [ECHO, NO, EMPTY, "unknown", NEVER][said % 5];
             if self.all_is_well() {
                 self.ask(from, to, name, 8, None, LONGEST);
                 self.run(PAUSE);
             }
+        }
+        self.run(Duration::from_secs(1));
+        while self.all_is_well() && self.is_waiting(from) {
+            self.cancel(from);
         }
         // A session that was offered and not needed goes after ten seconds, and the timers of these queries after twenty.
         self.run(Duration::from_secs(13));
@@ -546,6 +552,10 @@ impl Play {
             self.nothing_leaks();
         }
         self.run(LONGEST);
+    }
+
+    fn is_waiting(&self, node: usize) -> bool {
+        self.oracle.waiting_at(self.nodes[node]).is_some()
     }
 
     fn nobody_misbehaved(&mut self) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use egtp::Rate;
+use egtp::{Rate, Throttle, Timers};
 
 use super::Settings;
 use crate::adversary::{Manner, Trick};
@@ -29,6 +29,8 @@ const MOST_PARTITIONED: usize = 16;
 pub(super) struct Weather {
     choice: Choice,
     nodes: usize,
+    /// So long is what is asked at most.
+    longest: usize,
     lasts: Option<Duration>,
     /// Unless a time is set, so many things happen, and so many queries are asked among them.
     happenings: usize,
@@ -69,12 +71,14 @@ impl Weather {
         let cramped = choice.per_mille(200);
         // Where places are few, an adversary may take those of others.
         let hostile = choice.per_mille(250) && !cramped;
+        let brisk = choice.per_mille(300) && network.bandwidth.is_none();
         let count = settings.nodes.unwrap_or(count);
-        let nodes = (0..count).map(|number| draw_setup(&mut choice, number, cramped)).collect();
+        let nodes = (0..count).map(|number| draw_setup(&mut choice, number, cramped, brisk)).collect();
         let scenario = Scenario { seed, network, nodes, steps: Vec::new() };
         let weather = Self {
             choice,
             nodes: count,
+            longest: if network.chunks == Chunks::Single { 3_000 } else { 60_000 },
             lasts: settings.lasts,
             happenings: HAPPENINGS,
             queries: QUERIES,
@@ -124,8 +128,8 @@ impl Weather {
         self.happened += 1;
         let node = self.any_node();
         match self.choice.below(if self.hostile { 50 } else { 40 }) {
-            0..15 => self.ask(node),
-            15 => Step::Notify { from: node, to: self.any_node() },
+            0..14 => self.ask(node),
+            14..16 => Step::Notify { from: node, to: self.any_node() },
             16 => Step::Cancel { node },
             17 => Step::Answer { node },
             18..20 => Step::Cut { one: node, other: self.any_node() },
@@ -142,7 +146,8 @@ impl Weather {
             37 => Step::Outdate { node, peer: self.any_node() },
             40..45 => self.trick(node),
             45 => Step::Manner(Manner::ALL[self.choice.index(Manner::ALL.len())]),
-            46..50 => {
+            46..50 if !self.is_enough_asked() => {
+                self.asked += 1;
                 let type_name = [ECHO, KEEP][self.choice.index(2)];
                 let bytes = 8 + [0, 3_000, 40_000][self.choice.index(3)];
                 let hard = Duration::from_micros(LONGEST_MICROS - self.choice.below(LONGEST_MICROS));
@@ -190,16 +195,16 @@ impl Weather {
     }
 
     fn ask(&mut self, from: usize) -> Step {
-        if self.lasts.is_none() && self.asked >= self.queries {
+        if self.is_enough_asked() {
             return Step::Answer { node: from };
         }
         self.asked += 1;
         let to = self.any_node();
         let type_name = if self.choice.per_mille(500) { ASKED_FOR[self.choice.index(ASKED_FOR.len())] } else { ECHO };
         let bytes = match self.choice.below(16) {
-            10..14 => self.choice.index(3_000),
-            14 => self.choice.index(20_000),
-            15 => self.choice.index(60_000),
+            9..13 => self.choice.index(3_000),
+            13 => self.choice.index(20_000.min(self.longest)),
+            14..16 => self.choice.index(self.longest),
             _ => 0,
         } + 8;
         let micros = LONGEST_MICROS - self.choice.below(LONGEST_MICROS);
@@ -208,10 +213,15 @@ impl Weather {
         Step::Ask { from, to, type_name, bytes, soft, hard }
     }
 
+    fn is_enough_asked(&self) -> bool {
+        self.lasts.is_none() && self.asked >= self.queries
+    }
+
     /// A misfortune that mostly ends by itself. What does not is healed in the end.
     fn passing(&mut self, begins: Step, ends: &[Step]) -> Step {
         if !self.choice.per_mille(100) {
-            let lasts = Duration::from_micros(self.choice.below(8_000_000));
+            let most = if self.choice.per_mille(250) { 300_000 } else { 8_000_000 };
+            let lasts = Duration::from_micros(self.choice.below(most));
             for &step in ends {
                 self.later(lasts, step);
             }
@@ -266,23 +276,55 @@ fn draw_network(choice: &mut Choice) -> Network {
         latency: Duration::from_micros(choice.below(50_000)),
         jitter: Duration::from_micros(choice.below(20_000)),
         chunks,
-        buffer: 64 * 1024 + 256 - choice.index(64 * 1024),
+        buffer: draw_buffer(choice),
         bandwidth: choice.per_mille(250).then(|| 2_000 + choice.below(2_000_000)),
     }
 }
 
-/// With a cramped one nobody can be connected with everybody.
-fn draw_setup(choice: &mut Choice, number: usize, cramped: bool) -> Setup {
+/// In a small one a message is under way for long, and may be cut off in the middle.
+fn draw_buffer(choice: &mut Choice) -> usize {
+    let most = if choice.per_mille(300) { 4 * 1024 } else { 64 * 1024 };
+    most + 256 - choice.index(most)
+}
+
+/// With a cramped one nobody can be connected with everybody. What is brisk gives up soon, and nothing is slow there.
+fn draw_setup(choice: &mut Choice, number: usize, cramped: bool, brisk: bool) -> Setup {
     let mut setup = Setup::usual(number);
     let config = &mut setup.config;
-    if choice.per_mille(200) {
-        config.throttle.up = Rate::bytes_per_second(2_000 + choice.below(100_000));
+    if choice.per_mille(150) {
+        config.limits.incoming_per_peer = 1 + choice.index(3);
     }
-    if choice.per_mille(200) {
-        config.throttle.down_per_connection = Rate::bytes_per_second(2_000 + choice.below(100_000));
+    if brisk {
+        config.timers = brisk_timers();
+    } else {
+        config.timers.idle = Duration::from_secs(100);
+        draw_throttle(choice, &mut config.throttle);
     }
     if cramped {
         config.limits.connections = 2;
     }
     setup
+}
+
+/// With the usual ones hardly anything is sure within the time that a query waits.
+fn brisk_timers() -> Timers {
+    Timers {
+        connect: Duration::from_secs(2),
+        authenticate: Duration::from_secs(2),
+        probe_idle: Duration::from_secs(3),
+        probe_waiting: Duration::from_secs(1),
+        probe_answer: Duration::from_secs(2),
+        lookup: Duration::from_secs(4),
+        idle: Duration::from_secs(30),
+        ..Timers::default()
+    }
+}
+
+fn draw_throttle(choice: &mut Choice, throttle: &mut Throttle) {
+    let Throttle { up, down, up_per_connection, down_per_connection } = throttle;
+    for rate in [up, down, up_per_connection, down_per_connection] {
+        if choice.per_mille(120) {
+            *rate = Rate::bytes_per_second(2_000 + choice.below(100_000));
+        }
+    }
 }

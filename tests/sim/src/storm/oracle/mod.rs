@@ -30,7 +30,7 @@ mod verdicts;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use egtp::{Config, Delivery, IncomingId, NodeId, QueryId, ReplyToken, TypeName, Verdict};
+use egtp::{Cause, Config, Delivery, IncomingId, Instant, NodeId, QueryId, ReplyToken, TypeName, Verdict};
 
 use self::life::Life;
 use self::model::Model;
@@ -38,7 +38,7 @@ use self::rest::Records;
 use super::Violation;
 use crate::scene::{ECHO, EMPTY, KEEP, NO, long_body};
 use crate::transcript::{Ending, Entry, What};
-use crate::{Network, NodeIndex, World};
+use crate::{Directory, Network, NodeIndex, World};
 
 pub(super) use self::life::Question;
 
@@ -54,6 +54,7 @@ pub(super) struct Oracle {
     waiting: BTreeMap<(NodeIndex, QueryId), usize>,
     incoming: BTreeMap<(NodeIndex, IncomingId), usize>,
     kept: Vec<Kept>,
+    directory: Directory,
     verdicts: u64,
     transcript: Vec<Entry>,
 }
@@ -78,6 +79,7 @@ impl Oracle {
             waiting: BTreeMap::new(),
             incoming: BTreeMap::new(),
             kept: Vec::new(),
+            directory: Directory::default(),
             verdicts: 0,
             transcript: Vec::new(),
         }
@@ -117,6 +119,8 @@ impl Oracle {
             (What::Crashes | What::PowerOff, Some(node)) => self.forget(node),
             (What::Starts, Some(node)) => self.records.started(node),
             (What::Wipes, Some(node)) => self.records.lost(node),
+            (What::Directory(directory), _) => self.directory = *directory,
+            (What::Heals, _) => self.directory = Directory::Honest,
             _ => {}
         }
         self.transcript.push(Entry { at, node, what });
@@ -176,9 +180,26 @@ impl Oracle {
         }
         self.watched = [world.lookups().len(), world.connects().len(), world.notes().len()];
         seen.sort_by_key(|&(at, _, _)| at);
+        self.nobody_believes_it(world, &seen);
         for (at, node, what) in seen {
             self.model.hears(at, Some(node), &what);
             self.transcript.push(Entry { at, node: Some(node), what });
+        }
+    }
+
+    /// Whoever is given another node's record, or one that is damaged, notices.
+    fn nobody_believes_it(&mut self, world: &World, seen: &[(Instant, NodeIndex, What)]) {
+        let lookups = seen.iter().filter(|_| self.directory == Directory::Wrong);
+        let believed = lookups.filter_map(|&(at, node, ref what)| match *what {
+            What::LooksUp { peer } if !self.model.is_unknown(peer) => {
+                let noted = What::Noted { cause: Cause::RecordNotGenuine, peer: Some(peer) };
+                (!seen.contains(&(at, node, noted))).then_some((node, peer))
+            }
+            _ => None,
+        });
+        for (node, peer) in believed.collect::<Vec<_>>() {
+            let what = format!("node {} is given a record that is not node {}'s", node.number(), peer.number());
+            self.violate(world, what + ", and does not mind");
         }
     }
 

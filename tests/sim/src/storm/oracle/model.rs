@@ -18,6 +18,9 @@ use crate::{Directory, Network, NodeIndex};
 /// How much longer than its asker a recipient may hold a query: as long as a handshake may have taken.
 const HANDSHAKE_AT_MOST: Duration = Duration::from_secs(60);
 
+/// With so many places for one peer's queries they may all be taken at some time.
+const FEW_PLACES: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct Model {
     pub(super) pace: Pace,
@@ -28,6 +31,8 @@ pub(super) struct Model {
     pub(super) notices: Notices,
     /// Queries without a verdict whose askers run.
     waiting: BTreeSet<usize>,
+    /// When one node waited last for as many answers of another as that takes queries at a time.
+    crowded: BTreeMap<(NodeIndex, NodeIndex), Instant>,
     /// Queries that handlers have.
     handled: BTreeSet<usize>,
     pub(super) violations: Vec<Violation>,
@@ -71,6 +76,7 @@ impl Model {
             lives: Vec::new(),
             notices: Notices::default(),
             waiting: BTreeSet::new(),
+            crowded: BTreeMap::new(),
             handled: BTreeSet::new(),
             violations: Vec::new(),
         }
@@ -211,6 +217,9 @@ impl Model {
             self.violate(at, query, &wrong);
         }
         let question = self.lives[query].question;
+        if self.is_crowded(question.from, question.to) {
+            self.crowded.insert((question.from, question.to), at);
+        }
         let wrong = self.reach.ended(at, question.from, question.to, ending);
         self.violations.extend(wrong);
         self.lives[query].ending = Some((at, ending));
@@ -244,7 +253,11 @@ impl Model {
             self.violate(now, query, &what);
         }
         let mut notices = std::mem::take(&mut self.notices);
-        let late = notices.overdue(now, |from, to, sent| self.said_by(from, to, sent));
+        // A notice takes a place as a query does, and nobody is told when it has it.
+        let late = notices.overdue(now, |from, to, sent| {
+            let has_room = self.nodes[&to].limits.incoming_per_peer > FEW_PLACES;
+            if has_room { self.said_by(from, to, sent) } else { None }
+        });
         self.notices = notices;
         self.violations.extend(late);
     }
@@ -265,8 +278,19 @@ impl Model {
         HANDSHAKE_AT_MOST + age / 1024 + self.pace.ways(1)
     }
 
+    /// Whether one node waits for as many answers of another as that takes queries at a time.
+    pub(super) fn is_crowded(&self, from: NodeIndex, to: NodeIndex) -> bool {
+        let limits = &self.nodes[&to].limits;
+        self.outstanding(from, to) >= limits.incoming_per_peer.min(limits.incoming / 4)
+    }
+
+    /// When that was so last.
+    pub(super) fn was_crowded(&self, from: NodeIndex, to: NodeIndex) -> Instant {
+        self.crowded.get(&(from, to)).copied().unwrap_or(Instant::ZERO)
+    }
+
     /// Queries from one node to another without a verdict.
-    pub(super) fn outstanding(&self, from: NodeIndex, to: NodeIndex) -> usize {
+    fn outstanding(&self, from: NodeIndex, to: NodeIndex) -> usize {
         let between = |&&query: &&usize| {
             let question = self.lives[query].question;
             (question.from, question.to) == (from, to)
@@ -352,6 +376,10 @@ impl Model {
 
     pub(super) fn is_frozen(&self, node: NodeIndex) -> bool {
         self.faults.goes_on(Kind::Frozen, Place::Node(node))
+    }
+
+    pub(super) fn is_unknown(&self, node: NodeIndex) -> bool {
+        self.faults.goes_on(Kind::Unknown, Place::Node(node))
     }
 
     pub(super) fn violate(&mut self, at: Instant, query: usize, wrong: &str) {

@@ -44,6 +44,11 @@ impl Pace {
         (self.network.latency + self.network.jitter + short) * times
     }
 
+    /// Whether all of so many bytes may be under way in one direction of a link.
+    pub(super) fn holds(&self, bytes: usize) -> bool {
+        bytes <= self.network.buffer
+    }
+
     /// A message of so many bytes is to go from one node to the other.
     pub(super) fn carry(&mut self, at: Instant, from: NodeIndex, to: NodeIndex, bytes: usize) {
         let cost = self.cost(from, to, bytes);

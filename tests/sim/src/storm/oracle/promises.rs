@@ -38,11 +38,10 @@ impl Model {
             return None;
         };
         let (from, to) = (life.question.from, life.question.to);
-        let limits = &self.nodes[&to].limits;
-        if self.outstanding(from, to) >= limits.incoming_per_peer.min(limits.incoming / 4) {
+        if self.is_crowded(from, to) {
             return None;
         }
-        let due = self.through_by(from, to, since)?;
+        let due = self.through_by(from, to, since.max(self.was_crowded(from, to)))?;
         let why = "nothing was wrong between the two nodes".to_owned();
         Some(Promise { due, why })
     }

@@ -142,6 +142,9 @@ impl Model {
         let (from, to) = (life.question.from, life.question.to);
         let news = self.pace.ways(2) + self.pace.busy(from, to, life.asked);
         let later = self.settles(from, to);
+        if self.is_stuck(life) {
+            return None;
+        }
         self.fault(life, at, news, &[Kind::Cut, Kind::Fragile, Kind::Down])
             .or_else(|| self.fault(life, at, later, &[Kind::Off, Kind::Clock, Kind::Cramped]))
             .or_else(|| self.stalled(life, at))
@@ -227,6 +230,9 @@ impl Model {
         if stage == Stage::Peer && !heard {
             return Some("is said to be with the peer, which cannot have said so");
         }
+        if stage >= Stage::Wire && self.is_stuck(life) {
+            return Some("is said to have left whole, and cannot have");
+        }
         let possible = match reason {
             Reason::Unreachable => stage <= Stage::Handshake,
             Reason::ConnectionLost => stage >= Stage::Wire,
@@ -247,6 +253,21 @@ impl Model {
                     .next()
                     .is_none()
         })
+    }
+
+    /// Whether something has been in the way since before a query was asked that is longer than what a link holds.
+    fn is_stuck(&self, life: &Life) -> bool {
+        let (from, to) = (life.question.from, life.question.to);
+        let is_in_the_way = |fault: &Fault| match fault.place {
+            Place::Node(_) if fault.kind == Kind::Silent => true,
+            Place::Node(node) => fault.kind == Kind::Frozen && node == to,
+            Place::Way(start, _) => fault.kind == Kind::Blocked && start == from,
+            Place::World => false,
+        };
+        let mut faults = self.faults.between(from, to);
+        !life.is_to_itself()
+            && !self.pace.holds(life.body())
+            && faults.any(|fault| is_in_the_way(fault) && fault.from <= life.asked && fault.until.is_none())
     }
 
     /// What is wrong with a query that a handler is given.
