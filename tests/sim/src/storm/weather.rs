@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use egtp::{Rate, Throttle, Timers};
+use egtp::{Limits, Rate, Throttle, Timers};
 
 use super::Settings;
 use crate::adversary::{Manner, Trick};
@@ -291,9 +291,7 @@ fn draw_buffer(choice: &mut Choice) -> usize {
 fn draw_setup(choice: &mut Choice, number: usize, cramped: bool, brisk: bool) -> Setup {
     let mut setup = Setup::usual(number);
     let config = &mut setup.config;
-    if choice.per_mille(150) {
-        config.limits.incoming_per_peer = 1 + choice.index(3);
-    }
+    draw_limits(choice, &mut config.limits);
     if brisk {
         config.timers = brisk_timers();
     } else {
@@ -304,6 +302,21 @@ fn draw_setup(choice: &mut Choice, number: usize, cramped: bool, brisk: bool) ->
         config.limits.connections = 2;
     }
     setup
+}
+
+/// Places that are soon taken.
+fn draw_limits(choice: &mut Choice, limits: &mut Limits) {
+    if choice.per_mille(150) {
+        limits.incoming_per_peer = 1 + choice.index(3);
+    }
+    let Limits { incoming, lookups, stored_records, tentative_sessions, unauthenticated_connections, .. } = limits;
+    let few =
+        [(incoming, 3), (lookups, 1), (stored_records, 1), (tentative_sessions, 2), (unauthenticated_connections, 2)];
+    for (limit, least) in few {
+        if choice.per_mille(60) {
+            *limit = least + choice.index(3);
+        }
+    }
 }
 
 /// With the usual ones hardly anything is sure within the time that a query waits.
