@@ -15,7 +15,7 @@
 //!      0.000000s  alice    asks bob #0: echo, 8 bytes, within 20.000000s
 //!      0.000000s  alice    looks up bob
 //! > wait 1s
-//!      0.000000s  alice    has the verdict of #0: unreachable (stage: Dial, executed: No)
+//!      0.000000s  alice    has the verdict of #0: unreachable (stage: Lookup, executed: No)
 //! ";
 //! assert_eq!(egtp_sim::script::replay(script)?, script);
 //! # Ok::<(), egtp_sim::scenario::Malformed>(())

@@ -78,7 +78,7 @@ impl World {
             ("connections", usage.connections, limits.connections),
             ("unauthenticated connections", usage.unauthenticated_connections, limits.unauthenticated_connections),
             ("peers", usage.peers, limits.peers),
-            ("sessions", usage.sessions, limits.sessions),
+            ("sessions", usage.sessions.saturating_sub(usage.tentative_sessions), limits.sessions),
             ("tentative sessions", usage.tentative_sessions, limits.tentative_sessions),
             ("queries", usage.queries, limits.queries),
             ("bytes of queries", usage.query_bytes, limits.query_bytes),
