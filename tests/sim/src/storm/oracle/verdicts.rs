@@ -111,8 +111,10 @@ impl Model {
         if asked > limits.incoming {
             refusals.push((PeerRefusal::Busy, format!("it takes {} queries", limits.incoming)));
         }
-        // Whoever was dialled was told how much is taken, and keeps to it.
-        let was_told = self.reach.last_dial(to, from).is_none();
+        // Whoever was dialled was told how much is taken, and keeps to it, but for what it asked before it crashed.
+        let left_behind =
+            |life: &Life| (life.question.from, life.question.to) == (from, to) && life.asker_gone.is_some();
+        let was_told = self.reach.last_dial(to, from).is_none() && !self.lives.iter().any(left_behind);
         if asked > limits.incoming_per_peer && !was_told {
             refusals.push((PeerRefusal::BusyWithYou, format!("it takes {} from one peer", limits.incoming_per_peer)));
         }
