@@ -91,10 +91,12 @@ pub mod second;
 pub mod storm;
 mod stranger;
 pub mod transcript;
+mod usage;
 mod world;
 
 pub use choice::Choice;
 pub use link::{Chunks, Network};
 pub use nat::{Nat, NatBehaviour};
 pub use stranger::{Line, MAX_UNSENT, Stranger, StrangerAction, StrangerEvent, StrangerIndex};
+pub use usage::beyond_limits;
 pub use world::{Directory, NodeIndex, World};

@@ -11,6 +11,7 @@ use egtp::{
 use super::Adversary;
 use super::moves::is_marked;
 use crate::scene::ECHO;
+use crate::usage::is_under_way;
 use crate::{NodeIndex, World};
 
 /// Holds what honest nodes tell their applications about an adversary against what the adversary did.
@@ -212,18 +213,7 @@ impl Judge {
     ///
     /// If something is, with what that is.
     pub fn nothing_is_left(usage: &Usage) -> Result<(), String> {
-        let left = [
-            usage.unauthenticated_connections,
-            usage.tentative_sessions,
-            usage.queries,
-            usage.query_bytes,
-            usage.incoming,
-            usage.assembly_bytes,
-            usage.reply_bytes,
-            usage.undelivered_bytes,
-            usage.lookups,
-        ];
-        if left.iter().any(|&left| left > 0) || usage.sessions > 2 * usage.peers {
+        if is_under_way(usage) || usage.sessions > 2 * usage.peers {
             return Err(format!("something is left: {usage:?}"));
         }
         Ok(())

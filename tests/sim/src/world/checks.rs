@@ -6,6 +6,7 @@ use std::time::Duration;
 use egtp::{ConnectionId, Instant, Node, Throttle};
 
 use super::{NodeIndex, World};
+use crate::usage::beyond_limits;
 
 /// Of so many violations the text is kept.
 const KEPT: usize = 100;
@@ -73,25 +74,8 @@ impl World {
     fn check_limits(&mut self, index: NodeIndex) {
         let host = &self.hosts[index.0];
         let Some(usage) = host.node.as_ref().map(Node::usage) else { return };
-        let limits = &host.config.config().limits;
-        let held = [
-            ("connections", usage.connections, limits.connections),
-            ("unauthenticated connections", usage.unauthenticated_connections, limits.unauthenticated_connections),
-            ("peers", usage.peers, limits.peers),
-            ("sessions", usage.sessions.saturating_sub(usage.tentative_sessions), limits.sessions),
-            ("tentative sessions", usage.tentative_sessions, limits.tentative_sessions),
-            ("queries", usage.queries, limits.queries),
-            ("bytes of queries", usage.query_bytes, limits.query_bytes),
-            ("incoming queries", usage.incoming, limits.incoming),
-            ("bytes of incomplete messages", usage.assembly_bytes, limits.assembly_bytes),
-            ("bytes of replies", usage.reply_bytes, limits.reply_bytes),
-            ("bytes of deliveries", usage.undelivered_bytes, limits.undelivered_bytes),
-            ("lookups", usage.lookups, limits.lookups),
-        ];
-        for (what, used, limit) in held {
-            if used > limit {
-                self.violate(&format!("node {} has {used} {what}, and its limit is {limit}", index.0));
-            }
+        for what in beyond_limits(&usage, &host.config.config().limits) {
+            self.violate(&format!("node {} has {what}", index.0));
         }
     }
 

@@ -6,6 +6,7 @@ use egtp::{Cause, SignedRecord, Usage};
 
 use super::Oracle;
 use crate::transcript::Ending;
+use crate::usage::is_under_way;
 use crate::{NodeIndex, World};
 
 /// The sequence numbers of the records that nodes have published.
@@ -53,18 +54,7 @@ impl Oracle {
     /// After the storm, no table holds anything, and every timer is explained.
     pub(in crate::storm) fn nothing_leaks(&mut self, world: &mut World, node: NodeIndex) {
         let usage = world.node(node).usage();
-        let rests = [
-            usage.queries,
-            usage.query_bytes,
-            usage.incoming,
-            usage.assembly_bytes,
-            usage.reply_bytes,
-            usage.undelivered_bytes,
-            usage.lookups,
-            usage.tentative_sessions,
-            usage.unauthenticated_connections,
-        ];
-        self.demand(world, rests == [0; 9], || format!("something is left at node {}: {usage:?}", node.number()));
+        self.demand(world, !is_under_way(&usage), || format!("something is left at node {}: {usage:?}", node.number()));
         // A connection is watched for silence and for idleness and may be leaving; a session is renewed; surplus is tidied.
         let explained = usage.timers <= 3 * usage.connections + usage.sessions + 1;
         self.demand(world, explained, || format!("unexplained timers at node {}: {usage:?}", node.number()));

@@ -1,0 +1,39 @@
+//! What of a node's tables has an end, and what may be in them at most.
+
+use egtp::{Limits, Usage};
+
+/// What is under way at a node: nothing of it, once nobody asks or is asked any more.
+pub(crate) fn is_under_way(usage: &Usage) -> bool {
+    let under_way = [
+        usage.queries,
+        usage.query_bytes,
+        usage.incoming,
+        usage.assembly_bytes,
+        usage.reply_bytes,
+        usage.undelivered_bytes,
+        usage.lookups,
+        usage.tentative_sessions,
+        usage.unauthenticated_connections,
+    ];
+    under_way.iter().any(|&count| count > 0)
+}
+
+/// Of what there is more at a node than its limits allow, in words.
+pub fn beyond_limits(usage: &Usage, limits: &Limits) -> Vec<String> {
+    let held = [
+        ("connections", usage.connections, limits.connections),
+        ("unauthenticated connections", usage.unauthenticated_connections, limits.unauthenticated_connections),
+        ("peers", usage.peers, limits.peers),
+        ("confirmed sessions", usage.sessions.saturating_sub(usage.tentative_sessions), limits.sessions),
+        ("tentative sessions", usage.tentative_sessions, limits.tentative_sessions),
+        ("queries", usage.queries, limits.queries),
+        ("bytes of queries", usage.query_bytes, limits.query_bytes),
+        ("incoming queries", usage.incoming, limits.incoming),
+        ("bytes of incomplete messages", usage.assembly_bytes, limits.assembly_bytes),
+        ("bytes of replies", usage.reply_bytes, limits.reply_bytes),
+        ("bytes of deliveries", usage.undelivered_bytes, limits.undelivered_bytes),
+        ("lookups", usage.lookups, limits.lookups),
+    ];
+    let beyond = held.into_iter().filter(|(_, used, limit)| used > limit);
+    beyond.map(|(what, used, limit)| format!("{used} {what}, and its limit is {limit}")).collect()
+}
