@@ -109,7 +109,6 @@ impl Mind {
             }
             Manner::BreaksOff if !asked.again => {
                 self.say(line, sid, &[Frame::Break { code: 1, base: 0, bitmap: [0; 128] }]);
-                self.sessions.remove(&sid);
             }
             // Who behaves badly before anything can be asked answers what was asked before it did.
             Manner::Answers

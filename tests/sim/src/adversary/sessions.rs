@@ -189,13 +189,17 @@ impl Mind {
                 Frame::Ping { token, .. } => {
                     insert(&mut held.pings, *token);
                 }
-                // It says that nothing was taken, so what came in the session may come again.
-                Frame::Break { .. } => self.evidence.give_back(sid),
                 _ => {}
             }
         }
         let plaintext: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
-        Some(held.session.seal(&plaintext))
+        let packet = held.session.seal(&plaintext);
+        if frames.iter().any(|frame| matches!(frame, Frame::Break { .. })) {
+            // It says that nothing was taken: what came in the session may come again, and what still comes in it is lost.
+            self.evidence.give_back(sid);
+            self.sessions.remove(&sid);
+        }
+        Some(packet)
     }
 
     /// Sends a record of these frames.

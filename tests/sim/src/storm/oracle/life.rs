@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use egtp::Instant;
+use egtp::{Executed, Instant};
 
 use super::clock::Due;
 use crate::NodeIndex;
@@ -41,7 +41,7 @@ pub(super) struct Life {
     pub(super) withdrawn: Option<Instant>,
     /// When the recipient crashed that a handler of had been given it.
     pub(super) recipient_gone: Option<Instant>,
-    /// When the asker crashed that had no verdict yet.
+    /// When the asker crashed that had no verdict yet, or one that leaves it open whether the query ran.
     pub(super) asker_gone: Option<Instant>,
     pub(super) ending: Option<(Instant, Ending)>,
 }
@@ -110,6 +110,15 @@ impl Life {
     /// Whether its handler has it and may still say something.
     pub(super) fn is_with_handler(&self) -> bool {
         self.arrived.is_some() && self.answer.is_none() && self.withdrawn.is_none() && self.recipient_gone.is_none()
+    }
+
+    /// Whether, as far as its asker knows, its handler may have it and not have said anything.
+    pub(super) fn may_wait_for_its_handler(&self) -> bool {
+        match self.ending {
+            None => true,
+            Some((_, Ending::Reply { .. })) => false,
+            Some((_, Ending::Failed(failure))) => failure.executed == Executed::Maybe,
+        }
     }
 
     pub(super) fn describe(&self, query: usize) -> String {

@@ -31,6 +31,8 @@ pub(super) struct Model {
     pub(super) notices: Notices,
     /// Queries without a verdict whose askers run.
     waiting: BTreeSet<usize>,
+    /// Nodes on whom the adversary has played a trick.
+    tricked: BTreeSet<NodeIndex>,
     /// When one node waited last for as many answers of another as that takes queries at a time.
     crowded: BTreeMap<(NodeIndex, NodeIndex), Instant>,
     /// Queries that handlers have.
@@ -76,6 +78,7 @@ impl Model {
             lives: Vec::new(),
             notices: Notices::default(),
             waiting: BTreeSet::new(),
+            tricked: BTreeSet::new(),
             crowded: BTreeMap::new(),
             handled: BTreeSet::new(),
             violations: Vec::new(),
@@ -116,6 +119,9 @@ impl Model {
                 }
                 let wrong = self.reach.dials(at, node, *peer);
                 self.violations.extend(wrong);
+            }
+            (What::Tricked(_), Some(node)) => {
+                self.tricked.insert(node);
             }
             (What::Outdated { peer }, Some(node)) => self.reach.was_told(at, node, *peer),
             (What::Cut { other }, Some(node)) => {
@@ -289,6 +295,11 @@ impl Model {
         self.crowded.get(&(from, to)).copied().unwrap_or(Instant::ZERO)
     }
 
+    /// How many of a node's places an adversary may have taken, under both of its names.
+    pub(super) fn taken_by_adversary(&self, node: NodeIndex) -> usize {
+        if self.tricked.contains(&node) { 2 * self.nodes[&node].limits.incoming_per_peer } else { 0 }
+    }
+
     /// Queries from one node to another without a verdict.
     fn outstanding(&self, from: NodeIndex, to: NodeIndex) -> usize {
         let between = |&&query: &&usize| {
@@ -303,7 +314,7 @@ impl Model {
         self.reach.parted(at, node, None);
         self.notices.crashed(node);
         for life in &mut self.lives {
-            if life.question.from == node && life.ending.is_none() {
+            if life.question.from == node && life.may_wait_for_its_handler() {
                 life.asker_gone.get_or_insert(at);
             }
             if life.question.to == node && life.arrived.is_some() {

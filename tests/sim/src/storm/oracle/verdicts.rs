@@ -73,7 +73,7 @@ impl Model {
             };
             allow(reason, answered + least, format!("its handler said so at {answered}"));
         }
-        for (refusal, why) in self.refusals(life, at) {
+        for (refusal, why) in self.refusals(life) {
             allow(Some(Reason::RefusedByPeer(refusal)), life.asked + least * 2, why);
         }
         if !life.is_to_itself() {
@@ -97,7 +97,7 @@ impl Model {
     }
 
     /// What a peer may answer instead of its handler.
-    fn refusals(&self, life: &Life, at: Instant) -> Vec<(PeerRefusal, String)> {
+    fn refusals(&self, life: &Life) -> Vec<(PeerRefusal, String)> {
         let (from, to) = (life.question.from, life.question.to);
         let limits = &self.nodes[&to].limits;
         let mut refusals = Vec::new();
@@ -108,7 +108,7 @@ impl Model {
             refusals.push((PeerRefusal::TooLate, "a clock was stepped".to_owned()));
         }
         let asked = self.lives.len();
-        if asked > limits.incoming {
+        if asked + self.taken_by_adversary(to) > limits.incoming {
             refusals.push((PeerRefusal::Busy, format!("it takes {} queries", limits.incoming)));
         }
         // Whoever was dialled was told how much is taken, and keeps to it, but for what it asked before it crashed.
@@ -122,7 +122,6 @@ impl Model {
         if limits.assembly_bytes_per_peer < largest || limits.assembly_bytes < largest * self.nodes.len() {
             refusals.push((PeerRefusal::NoMemory, "it has little memory".to_owned()));
         }
-        let _ = at;
         refusals
     }
 
@@ -225,7 +224,7 @@ impl Model {
         if known.is_some_and(|known| known != executed) {
             return Some("says the wrong thing about whether it ran");
         }
-        if !says_no && self.cannot_have_left(at, life) {
+        if !says_no && self.cannot_have_left(life) {
             return Some("is said to have run perhaps, and nothing of it can have left");
         }
         let heard = life.arrived.is_some_and(|arrived| life.is_to_itself() || arrived + self.pace.least() <= at);
@@ -245,7 +244,7 @@ impl Model {
     }
 
     /// Whether there was no way to the peer in all the time since a query was asked.
-    fn cannot_have_left(&self, _at: Instant, life: &Life) -> bool {
+    fn cannot_have_left(&self, life: &Life) -> bool {
         let (from, to) = (life.question.from, life.question.to);
         self.cannot_leave(from, to).is_some_and(|(since, _)| {
             since + self.pace.ways(2) + self.pace.busy(from, from, since) < life.asked
