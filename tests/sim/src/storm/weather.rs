@@ -47,6 +47,8 @@ pub(super) struct Weather {
     over: bool,
     /// Whether there is an adversary.
     hostile: bool,
+    /// Whether nodes' clocks are set.
+    clocks_jump: bool,
 }
 
 impl Weather {
@@ -69,8 +71,10 @@ impl Weather {
     fn new(mut choice: Choice, seed: u64, count: usize, settings: &Settings) -> (Scenario, Self) {
         let network = draw_network(&mut choice);
         let cramped = choice.per_mille(200);
+        let guest = choice.below(1000);
         // Where places are few, an adversary may take those of others.
-        let hostile = choice.per_mille(250) && !cramped;
+        let hostile = guest < 250 && !cramped;
+        let clocks_jump = (250..400).contains(&guest);
         let brisk = choice.per_mille(300) && network.bandwidth.is_none();
         let count = settings.nodes.unwrap_or(count);
         let nodes = (0..count).map(|number| draw_setup(&mut choice, number, cramped, brisk)).collect();
@@ -90,6 +94,7 @@ impl Weather {
             waits: true,
             over: false,
             hostile,
+            clocks_jump,
         };
         (scenario, weather)
     }
@@ -127,7 +132,13 @@ impl Weather {
     fn happening(&mut self) -> Step {
         self.happened += 1;
         let node = self.any_node();
-        match self.choice.below(if self.hostile { 50 } else { 40 }) {
+        let happenings = match (self.hostile, self.clocks_jump) {
+            (true, _) => 50,
+            (false, true) => 43,
+            (false, false) => 40,
+        };
+        match self.choice.below(happenings) {
+            40..43 if self.clocks_jump => self.jump(node),
             0..14 => self.ask(node),
             14..16 => Step::Notify { from: node, to: self.any_node() },
             16 => Step::Cancel { node },
@@ -154,6 +165,17 @@ impl Weather {
                 Step::AskAdversary { from: node, type_name, bytes, hard }
             }
             _ => Step::Forget { node },
+        }
+    }
+
+    /// A clock is set ahead, mostly by little, or back by little: for as long as it shows a time that has been, nothing is due there.
+    fn jump(&mut self, node: usize) -> Step {
+        let most = [2, 2, 30, 3600, 24 * 3600][self.choice.index(5)];
+        let by = Duration::from_micros(self.choice.below(most * 1_000_000));
+        if most > 2 || self.choice.per_mille(500) {
+            Step::ClockForward { node, by }
+        } else {
+            Step::ClockBack { node, by }
         }
     }
 
