@@ -95,3 +95,27 @@ fn a_query_that_is_called_late_too_early_goes_again_where_clocks_agree() {
         }
     }
 }
+
+/// A process stood still with half of a query in its socket. When it went on, the other half left, and at the same instant the
+/// connection was due to be given up: that came first, so that the query was taken for one that had not left, went again, and ran
+/// twice.
+#[test]
+fn what_has_left_by_the_instant_at_which_a_connection_is_given_up_does_not_go_again() {
+    let mut scene = Scene::on(1, Network { buffer: 900, ..Network::default() });
+    let (asker, peer) = (scene.add_node(), scene.add_node());
+    scene.ask(asker, peer, query(ECHO, b"so that there is a connection"));
+    scene.run_secs(1);
+    let body = long_body(900);
+    let asked = scene.ask(asker, peer, query(ECHO, &body));
+    scene.world.set_silent(peer, true);
+    // The asker has become suspicious, and waits for a sign of life.
+    scene.run_secs(6);
+    scene.world.set_frozen(asker, true);
+    scene.run_secs(20);
+    scene.world.set_silent(peer, false);
+    scene.run_secs(1);
+    scene.world.set_frozen(asker, false);
+    scene.run_secs(10);
+    assert_eq!(scene.reply(asker, asked), body);
+    assert_eq!(scene.runs(&body), 1);
+}

@@ -195,12 +195,16 @@ impl Node {
 
     /// Tells the node a fact. Whatever was due at `now` happens first; a `now` before an earlier one counts as that.
     pub fn handle(&mut self, now: Instant, event: Event<'_>) {
+        if let Event::Written(connection, count) = event {
+            // These bytes are gone already: what is due now may not take them for being still here.
+            self.count_written(now.max(self.now), connection, count);
+        }
         self.advance(now);
         match event {
             Event::Tick => {}
             Event::Connected(connection) => self.connected(connection),
             Event::Received(connection, bytes) => self.received(connection, bytes),
-            Event::Written(connection, count) => self.written(connection, count),
+            Event::Written(connection, _) => self.room_again(connection),
             Event::Closed(connection, _) => self.connection_ended(connection),
             Event::Found(lookup, record) => self.found(lookup, record),
             Event::LookupDone(lookup) => self.lookup_done(lookup),

@@ -11,6 +11,7 @@ use crate::outbox::{Content, FRAME_CHUNK, Item, PIECE};
 use crate::query::{Hint, TypeName};
 use crate::session::state::{NUMBER_WINDOW, SessionPhase};
 use crate::throttle::NextRound;
+use crate::time::Instant;
 use crate::timer::Timer;
 use crate::wire::code::PieceOf;
 use crate::wire::frame::{Frame, REPLY_OVERHEAD};
@@ -143,22 +144,31 @@ impl Node {
         self.throttle_up(on);
     }
 
-    pub(super) fn written(&mut self, on: ConnectionId, count: usize) {
+    /// So many bytes have left by `now`, and with them whatever ends there.
+    pub(super) fn count_written(&mut self, now: Instant, on: ConnectionId, count: usize) {
         let Some(connection) = self.connections.get_mut(&on) else { return };
         if connection.phase == Phase::Dialling {
             return;
         }
         let count = count.min(connection.outbound.len());
+        self.up.refill(now);
         self.up.take(&mut connection.taken_up, count);
-        connection.up.refill(self.now);
+        connection.up.refill(now);
         connection.up.take(count);
-        connection.last_written = self.now;
+        connection.last_written = now;
         let handed_over = connection.outbound.wrote(count);
         if connection.probe_ends.take_if(|end| *end <= connection.outbound.total_written()).is_some() {
-            connection.probe = Probe::Asked { since: self.now };
+            connection.probe = Probe::Asked { since: now };
         }
         for Carried { query, session, number } in handed_over {
             self.handed_over(query, session, number);
+        }
+    }
+
+    /// Bytes have left a connection, and others may follow.
+    pub(super) fn room_again(&mut self, on: ConnectionId) {
+        if self.connections.get(&on).is_none_or(|connection| connection.phase == Phase::Dialling) {
+            return;
         }
         self.fill(on);
         self.throttle_up(on);

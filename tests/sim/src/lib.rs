@@ -75,6 +75,7 @@
 //! - a notice that had been taken waited five minutes when its session ended before its acknowledgement was due (the same);
 //! - acknowledgements and refusals went over a connection that was dead and not yet found out (the same);
 //! - after a clock had jumped, a session refused every query as late for twelve hours (the same);
+//! - a query whose last bytes left at the very instant at which its connection was given up ran twice (the same);
 //! - a dial that had outlived its query kept the next one waiting (`regressions_peer.rs`);
 //! - a node that had stopped still had questions open, and sessions with peers that were away (`regressions_fuzz.rs`);
 //! - a handshake for which there was no room left a peer behind (`rejected.rs`).
