@@ -77,7 +77,12 @@ impl Weather {
         let clocks_jump = (250..400).contains(&guest);
         let brisk = choice.per_mille(300) && network.bandwidth.is_none();
         let count = settings.nodes.unwrap_or(count);
-        let nodes = (0..count).map(|number| draw_setup(&mut choice, number, cramped, brisk)).collect();
+        let mut nodes: Vec<Setup> = (0..count).map(|number| draw_setup(&mut choice, number, cramped, brisk)).collect();
+        for setup in nodes.iter_mut().filter(|_| clocks_jump) {
+            // What is asked by a clock that jumps may keep its place for long.
+            let Limits { incoming, incoming_per_peer, .. } = Limits::default();
+            setup.config.limits = Limits { incoming, incoming_per_peer, ..setup.config.limits.clone() };
+        }
         let scenario = Scenario { seed, network, nodes, steps: Vec::new() };
         let weather = Self {
             choice,

@@ -21,6 +21,9 @@ const HANDSHAKE_AT_MOST: Duration = Duration::from_secs(60);
 /// With so many places for one peer's queries they may all be taken at some time.
 const FEW_PLACES: usize = 64;
 
+/// No trick sends more, or is answered with more.
+const BYTES_OF_A_TRICK: usize = 250_000;
+
 #[derive(Debug)]
 pub(super) struct Model {
     pub(super) pace: Pace,
@@ -122,7 +125,9 @@ impl Model {
             }
             (What::Tricked(_), Some(node)) => {
                 self.tricked.insert(node);
+                self.pace.keeps_busy(at, node, BYTES_OF_A_TRICK);
             }
+            (What::AsksAdversary { bytes, .. }, Some(node)) => self.pace.keeps_busy(at, node, *bytes),
             (What::Outdated { peer }, Some(node)) => self.reach.was_told(at, node, *peer),
             (What::Cut { other }, Some(node)) => {
                 let news = at + self.pace.ways(1);
@@ -293,6 +298,15 @@ impl Model {
     /// When that was so last.
     pub(super) fn was_crowded(&self, from: NodeIndex, to: NodeIndex) -> Instant {
         self.crowded.get(&(from, to)).copied().unwrap_or(Instant::ZERO)
+    }
+
+    /// How many queries a node's handlers may have for long though nobody waits: by a clock that has jumped, they are not due yet.
+    pub(super) fn kept_too_long(&self, node: NodeIndex) -> usize {
+        let kept = |&&query: &&usize| {
+            let question = self.lives[query].question;
+            question.to == node && !self.clocks_go_right(question.from, node)
+        };
+        self.handled.iter().filter(kept).count()
     }
 
     /// How many of a node's places an adversary may have taken, under both of its names.

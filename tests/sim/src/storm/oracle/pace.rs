@@ -53,14 +53,26 @@ impl Pace {
     pub(super) fn carry(&mut self, at: Instant, from: NodeIndex, to: NodeIndex, bytes: usize) {
         let cost = self.cost(from, to, bytes);
         for node in [from, to] {
-            let busy = self.busy.entry(node).or_default();
-            match busy.back_mut().filter(|(_, until)| *until >= at) {
-                Some((_, until)) => *until = *until + cost,
-                None => busy.push_back((at, at + cost)),
-            }
-            if busy.len() > REMEMBERED {
-                busy.pop_front();
-            }
+            self.is_busy(at, node, cost);
+        }
+    }
+
+    /// Somebody outside this network and a node exchange so many bytes, each way at most. Only its throttle lets others feel that.
+    pub(super) fn keeps_busy(&mut self, at: Instant, node: NodeIndex, bytes: usize) {
+        let Throttle { up, down, .. } = self.throttle(node);
+        let bytes = (bytes as u64 + AROUND) * INEFFICIENCY;
+        let cost = [up, down].into_iter().flatten().map(|rate| time_for(bytes, rate.as_bytes_per_second())).sum();
+        self.is_busy(at, node, cost);
+    }
+
+    fn is_busy(&mut self, at: Instant, node: NodeIndex, cost: Duration) {
+        let busy = self.busy.entry(node).or_default();
+        match busy.back_mut().filter(|(_, until)| *until >= at) {
+            Some((_, until)) => *until = *until + cost,
+            None => busy.push_back((at, at + cost)),
+        }
+        if busy.len() > REMEMBERED {
+            busy.pop_front();
         }
     }
 

@@ -53,7 +53,7 @@ impl Oracle {
 
     /// After the storm, no table holds anything, and every timer is explained.
     pub(in crate::storm) fn nothing_leaks(&mut self, world: &mut World, node: NodeIndex) {
-        let usage = world.node(node).usage();
+        let usage = self.unexcused(world, node);
         self.demand(world, !is_under_way(&usage), || format!("something is left at node {}: {usage:?}", node.number()));
         // A connection is watched for silence and for idleness and may be leaving; a session is renewed; surplus is tidied.
         let explained = usage.timers <= 3 * usage.connections + usage.sessions + 1;
@@ -65,7 +65,7 @@ impl Oracle {
     pub(in crate::storm) fn is_at_rest(&mut self, world: &mut World, node: NodeIndex, cramped: bool, strangers: usize) {
         let peers = self.ids.len() - 1;
         let most = strangers + if cramped { 2 * peers } else { peers };
-        let usage = world.node(node).usage();
+        let usage = self.unexcused(world, node);
         let at = node.number();
         self.demand(world, usage.connections == 0, || format!("node {at} keeps idle connections: {usage:?}"));
         self.demand(world, usage.sessions <= most, || format!("more sessions than peers at node {at}: {usage:?}"));
@@ -89,6 +89,15 @@ impl Oracle {
             let count = world.node(node).count(cause);
             self.demand(world, count == 0, || format!("{} at node {}", cause.text(), node.number()));
         }
+    }
+
+    /// What a node holds, without the queries of which it cannot know that their time is over.
+    fn unexcused(&self, world: &mut World, node: NodeIndex) -> Usage {
+        let mut usage = world.node(node).usage();
+        let kept = self.model.kept_too_long(node).min(usage.incoming);
+        usage.incoming -= kept;
+        usage.timers = usage.timers.saturating_sub(kept);
+        usage
     }
 
     fn demand(&mut self, world: &World, holds: bool, otherwise: impl FnOnce() -> String) {

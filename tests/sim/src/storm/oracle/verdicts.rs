@@ -73,7 +73,7 @@ impl Model {
             };
             allow(reason, answered + least, format!("its handler said so at {answered}"));
         }
-        for (refusal, why) in self.refusals(life) {
+        for (refusal, why) in self.refusals(life, at) {
             allow(Some(Reason::RefusedByPeer(refusal)), life.asked + least * 2, why);
         }
         if !life.is_to_itself() {
@@ -97,15 +97,16 @@ impl Model {
     }
 
     /// What a peer may answer instead of its handler.
-    fn refusals(&self, life: &Life) -> Vec<(PeerRefusal, String)> {
+    fn refusals(&self, life: &Life, at: Instant) -> Vec<(PeerRefusal, String)> {
         let (from, to) = (life.question.from, life.question.to);
         let limits = &self.nodes[&to].limits;
         let mut refusals = Vec::new();
         if life.expected().0 == super::life::Expected::UnknownType {
             refusals.push((PeerRefusal::UnknownType, "nobody serves the type".to_owned()));
         }
-        if !self.clocks_go_right(from, to) {
-            refusals.push((PeerRefusal::TooLate, "a clock was stepped".to_owned()));
+        // A session in which clocks have come apart is left at the first such refusal. What comes in pieces is given up with it.
+        if let Some(step) = self.fault(life, at, self.pace.ways(8), &[Kind::Clock]) {
+            refusals.extend([PeerRefusal::TooLate, PeerRefusal::NoMemory].map(|refusal| (refusal, step.clone())));
         }
         let asked = self.lives.len();
         if asked + self.taken_by_adversary(to) > limits.incoming {
