@@ -1,6 +1,45 @@
-//! What of a node's tables has an end, and what may be in them at most.
+//! What is counted at a node: under what names, what of it has an end, and how much there may be at most.
 
 use egtp::{Limits, Usage};
+
+/// What is counted at a node, each under the name of its field of [`Usage`].
+pub(crate) fn counts(usage: &Usage) -> [(&'static str, usize); 13] {
+    let &Usage {
+        connections,
+        unauthenticated_connections,
+        peers,
+        sessions,
+        tentative_sessions,
+        queries,
+        query_bytes,
+        incoming,
+        assembly_bytes,
+        reply_bytes,
+        undelivered_bytes,
+        lookups,
+        timers,
+    } = usage;
+    [
+        ("connections", connections),
+        ("unauthenticated_connections", unauthenticated_connections),
+        ("peers", peers),
+        ("sessions", sessions),
+        ("tentative_sessions", tentative_sessions),
+        ("queries", queries),
+        ("query_bytes", query_bytes),
+        ("incoming", incoming),
+        ("assembly_bytes", assembly_bytes),
+        ("reply_bytes", reply_bytes),
+        ("undelivered_bytes", undelivered_bytes),
+        ("lookups", lookups),
+        ("timers", timers),
+    ]
+}
+
+/// The names of what is counted at a node.
+pub(crate) fn names() -> [&'static str; 13] {
+    counts(&Usage::default()).map(|(name, _)| name)
+}
 
 /// What is under way at a node: nothing of it, once nobody asks or is asked any more.
 pub(crate) fn is_under_way(usage: &Usage) -> bool {

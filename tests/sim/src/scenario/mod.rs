@@ -86,7 +86,7 @@ pub enum Step {
     Forget { node: usize },
     /// How the directory answers.
     Directory(Directory),
-    /// A node has so many of something: one of [`USAGES`].
+    /// A node has so many of something: of what this field of [`egtp::Usage`] counts.
     Expect { node: usize, usage: &'static str, count: usize },
     /// A node that knows nothing of another is told where that one was before it moved.
     Outdate { node: usize, peer: usize },
@@ -103,23 +103,6 @@ pub enum Step {
 /// What a node can be asked for: the types of [`crate::scene::TYPES`], and one that nobody serves.
 pub const ASKED_FOR: [&str; 6] =
     [crate::scene::ECHO, crate::scene::EMPTY, crate::scene::KEEP, crate::scene::NEVER, crate::scene::NO, "unknown"];
-
-/// What can be counted at a node: the fields of [`egtp::Usage`].
-pub const USAGES: [&str; 13] = [
-    "connections",
-    "unauthenticated_connections",
-    "peers",
-    "sessions",
-    "tentative_sessions",
-    "queries",
-    "query_bytes",
-    "incoming",
-    "assembly_bytes",
-    "reply_bytes",
-    "undelivered_bytes",
-    "lookups",
-    "timers",
-];
 
 impl Setup {
     /// The node of this number under its usual name, with the default configuration.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use egtp::MAX_HARD_TIMEOUT;
 
 use super::words::{DURATION, Malformed, Words, duration, duration_in_words, size, size_in_words};
-use super::{ASKED_FOR, Scenario, Setup, Step, USAGES, settings};
+use super::{ASKED_FOR, Scenario, Setup, Step, settings};
 use crate::transcript::behaviour;
-use crate::{Chunks, Directory, Nat, NatBehaviour, Network};
+use crate::{Chunks, Directory, Nat, NatBehaviour, Network, usage};
 
 const CHUNKS: [(&str, Chunks); 4] =
     [("single", Chunks::Single), ("tiny", Chunks::Tiny), ("any", Chunks::Any), ("whole", Chunks::Whole)];
@@ -308,10 +308,11 @@ impl Scenario {
 
     fn read_expectation(&self, words: &mut Words<'_>) -> Result<Step, Malformed> {
         let node = self.node(words)?;
-        let things = USAGES.join("=, ");
+        let known = usage::names();
+        let things = known.join("=, ");
         let (usage, count) = words.take(&format!("a number of something: {things}="), |word| {
             let (name, count) = word.split_once('=')?;
-            Some((*USAGES.iter().find(|&&known| known == name)?, count.parse().ok()?))
+            Some((*known.iter().find(|&&known| known == name)?, count.parse().ok()?))
         })?;
         Ok(Step::Expect { node, usage, count })
     }
