@@ -56,7 +56,7 @@ fn kind(packet: &[u8]) -> u8 {
 
 #[test]
 fn garbage_closes_its_connection_and_is_counted() {
-    let mut choice = Choice::new(1);
+    let mut choice = Choice::from_seed(1);
     let mut party = Party::new(1);
     let now = Instant::from_micros(1);
     let before = party.node.usage();
@@ -80,7 +80,7 @@ fn garbage_closes_its_connection_and_is_counted() {
 
 #[test]
 fn packets_of_no_known_shape_close_their_connection_and_leave_nothing_behind() {
-    let mut choice = Choice::new(2);
+    let mut choice = Choice::from_seed(2);
     let mut party = Party::new(1);
     let now = Instant::from_micros(1);
     let before = party.node.usage();
@@ -313,7 +313,7 @@ fn forged_hints_during_the_handshake_cost_no_more_than_a_little_time() {
 #[test]
 fn whatever_is_mangled_on_the_way_the_verdict_comes_in_time_and_is_true() {
     for seed in 0..300 {
-        let mut choice = Choice::new(seed);
+        let mut choice = Choice::from_seed(seed);
         let body = long_body(usize::try_from(choice.below(30_000)).unwrap());
         let ask = Query::new(type_name(ECHO), body.clone()).hard_timeout(20 * SECOND);
         let mut between = Between::asking(Party::new(1), Party::new(2), ask);

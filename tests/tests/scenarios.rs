@@ -266,7 +266,7 @@ fn a_thousand_queries_in_flight_on_one_connection_answered_in_random_order_are_a
     let asked: Vec<_> = (0..1000).map(|number| scene.ask(asker, peer, query(KEEP, &body(number)))).collect();
     scene.run_secs(5);
     assert_eq!(scene.told.kept.len(), 1000);
-    let mut choice = Choice::new(9);
+    let mut choice = Choice::from_seed(9);
     for last in (1..1000).rev() {
         let other = usize::try_from(choice.below(last as u64 + 1)).unwrap();
         scene.told.kept.swap(last, other);

@@ -37,11 +37,6 @@ impl Choice {
         Self(Source::Bytes { bytes: bytes.to_vec(), taken: 0 })
     }
 
-    /// The choices of this seed.
-    pub fn new(seed: u64) -> Self {
-        Self::from_seed(seed)
-    }
-
     /// Whether only zeros are left. A seed never runs out.
     pub fn is_exhausted(&self) -> bool {
         matches!(&self.0, Source::Bytes { bytes, taken } if *taken >= bytes.len())

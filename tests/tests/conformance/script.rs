@@ -241,7 +241,7 @@ fn describe(name: &str, query: &Query) -> String {
 
 /// The numbers below `count` in an order that is the same every time.
 fn shuffled(count: usize) -> Vec<usize> {
-    let mut choice = Choice::new(7);
+    let mut choice = Choice::from_seed(7);
     let mut order: Vec<usize> = (0..count).collect();
     for last in (1..count).rev() {
         let other = choice.below(u64::try_from(last).unwrap() + 1);
