@@ -4,6 +4,7 @@
 //! [`Scenario`'s `FromStr`](Scenario#impl-FromStr-for-Scenario) and [`crate::script`].
 
 mod settings;
+mod steps;
 mod text;
 mod words;
 

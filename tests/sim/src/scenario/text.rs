@@ -4,21 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use egtp::MAX_HARD_TIMEOUT;
-
 use super::words::{DURATION, Malformed, Words, duration, duration_in_words, size, size_in_words};
-use super::{ASKED_FOR, Scenario, Setup, Step, settings};
-use crate::transcript::behaviour;
-use crate::{Chunks, Directory, Nat, NatBehaviour, Network, usage};
+use super::{Scenario, Setup, Step, settings};
+use crate::{Chunks, Network};
 
 const CHUNKS: [(&str, Chunks); 4] =
     [("single", Chunks::Single), ("tiny", Chunks::Tiny), ("any", Chunks::Any), ("whole", Chunks::Whole)];
-
-const BEHAVIOURS: [NatBehaviour; 3] =
-    [NatBehaviour::EndpointIndependent, NatBehaviour::AddressDependent, NatBehaviour::AddressAndPortDependent];
-
-/// The hard timeout of a query that names none.
-const USUAL_HARD: Duration = Duration::from_secs(20);
 
 /// The most nodes of a script.
 const MOST_NODES: usize = 1000;
@@ -28,7 +19,7 @@ impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.setting())?;
         for step in &self.steps {
-            writeln!(f, "> {}", self.step_in_words(step))?;
+            writeln!(f, "> {}", step.in_words(&self.nodes))?;
         }
         Ok(())
     }
@@ -108,107 +99,17 @@ impl Scenario {
         format!("network latency={latency} jitter={jitter} chunks={chunks} buffer={buffer}{bandwidth}")
     }
 
-    fn step_in_words(&self, step: &Step) -> String {
-        let name = |node: usize| self.nodes.get(node).map_or("nobody", |setup| setup.name.as_str());
-        match *step {
-            Step::Wait(time) => format!("wait {}", duration_in_words(time)),
-            Step::Ask { from, to, type_name, bytes, soft, hard } => {
-                let soft = soft.map_or(String::new(), |soft| format!(" soft={}", duration_in_words(soft)));
-                let (bytes, hard) = (size_in_words(bytes), duration_in_words(hard));
-                format!("ask {} {} {type_name} bytes={bytes}{soft} hard={hard}", name(from), name(to))
-            }
-            Step::Notify { from, to } => format!("notify {} {}", name(from), name(to)),
-            Step::Cancel { node } => format!("cancel {}", name(node)),
-            Step::Answer { node } => format!("answer {}", name(node)),
-            Step::Cut { one, other } => format!("cut {} {}", name(one), name(other)),
-            Step::BreakNext { bytes } => format!("break-next {}", size_in_words(bytes)),
-            Step::Crash { node } => format!("crash {}", name(node)),
-            Step::PowerOff { node } => format!("power-off {}", name(node)),
-            Step::Start { node } => format!("start {}", name(node)),
-            Step::Wipe { node } => format!("wipe {}", name(node)),
-            Step::Freeze { node } => format!("freeze {}", name(node)),
-            Step::Thaw { node } => format!("thaw {}", name(node)),
-            Step::Silence { node, silent: true } => format!("isolate {}", name(node)),
-            Step::Silence { node, silent: false } => format!("rejoin {}", name(node)),
-            Step::Block { from, to, blocked: true } => format!("block {} {}", name(from), name(to)),
-            Step::Block { from, to, blocked: false } => format!("unblock {} {}", name(from), name(to)),
-            Step::ClockForward { node, by } => format!("clock {} +{}", name(node), duration_in_words(by)),
-            Step::ClockBack { node, by } => format!("clock {} -{}", name(node), duration_in_words(by)),
-            Step::Nat { node, nat: Some(Nat { mapping, filtering }) } => {
-                format!("nat {} {} {}", name(node), behaviour(mapping), behaviour(filtering))
-            }
-            Step::Nat { node, nat: None } => format!("no-nat {}", name(node)),
-            Step::Listen { node, listening: true } => format!("open {}", name(node)),
-            Step::Listen { node, listening: false } => format!("close {}", name(node)),
-            Step::Forget { node } => format!("forget {}", name(node)),
-            Step::Directory(Directory::Honest) => "directory honest".into(),
-            Step::Directory(Directory::Silent) => "directory silent".into(),
-            Step::Directory(Directory::Slow(by)) => format!("directory slow {}", duration_in_words(by)),
-            Step::Directory(Directory::Stale) => "directory stale".into(),
-            Step::Directory(Directory::Wrong) => "directory wrong".into(),
-            Step::Directory(Directory::Gone) => "directory gone".into(),
-            Step::Outdate { node, peer } => format!("outdate {} {}", name(node), name(peer)),
-            Step::Expect { node, usage, count } => format!("expect {} {usage}={count}", name(node)),
-            Step::Trick { node, trick } => format!("trick {trick} {}", name(node)),
-            Step::Manner(manner) => format!("manner {manner}"),
-            Step::AskAdversary { from, type_name, bytes, hard } => {
-                let (bytes, hard) = (size_in_words(bytes), duration_in_words(hard));
-                format!("ask-adversary {} {type_name} bytes={bytes} hard={hard}", name(from))
-            }
-            Step::Heal => "heal".into(),
-        }
-    }
-
     fn read(&mut self, mut words: Words<'_>) -> Result<(), Malformed> {
-        let step = match words.next() {
-            Some("seed") => {
-                self.seed = words.take("a whole number", |word| word.parse().ok())?;
-                return words.end();
+        match words.next() {
+            Some("seed") => self.seed = words.take("a whole number", |word| word.parse().ok())?,
+            Some("network") => self.read_network(&mut words)?,
+            Some("node") => self.read_node(&mut words)?,
+            command => {
+                let step = Step::read(command, &mut words, &self.nodes)?;
+                self.steps.push(step);
             }
-            Some("network") => return self.read_network(&mut words),
-            Some("node") => return self.read_node(&mut words),
-            Some("wait") => Step::Wait(words.take(DURATION, duration)?),
-            Some("ask") => self.read_question(&mut words)?,
-            Some("notify") => Step::Notify { from: self.node(&mut words)?, to: self.node(&mut words)? },
-            Some("cancel") => Step::Cancel { node: self.node(&mut words)? },
-            Some("answer") => Step::Answer { node: self.node(&mut words)? },
-            Some("cut") => Step::Cut { one: self.node(&mut words)?, other: self.node(&mut words)? },
-            Some("break-next") => {
-                Step::BreakNext { bytes: words.take("a size above zero", |word| size(word).filter(|&size| size > 0))? }
-            }
-            Some("crash") => Step::Crash { node: self.node(&mut words)? },
-            Some("power-off") => Step::PowerOff { node: self.node(&mut words)? },
-            Some("start") => Step::Start { node: self.node(&mut words)? },
-            Some("wipe") => Step::Wipe { node: self.node(&mut words)? },
-            Some("freeze") => Step::Freeze { node: self.node(&mut words)? },
-            Some("thaw") => Step::Thaw { node: self.node(&mut words)? },
-            Some("isolate") => Step::Silence { node: self.node(&mut words)?, silent: true },
-            Some("rejoin") => Step::Silence { node: self.node(&mut words)?, silent: false },
-            Some("block") => Step::Block { from: self.node(&mut words)?, to: self.node(&mut words)?, blocked: true },
-            Some("unblock") => Step::Block { from: self.node(&mut words)?, to: self.node(&mut words)?, blocked: false },
-            Some("clock") => self.read_clock(&mut words)?,
-            Some("nat") => self.read_nat(&mut words)?,
-            Some("no-nat") => Step::Nat { node: self.node(&mut words)?, nat: None },
-            Some("open") => Step::Listen { node: self.node(&mut words)?, listening: true },
-            Some("close") => Step::Listen { node: self.node(&mut words)?, listening: false },
-            Some("forget") => Step::Forget { node: self.node(&mut words)? },
-            Some("directory") => Step::Directory(read_directory(&mut words)?),
-            Some("outdate") => Step::Outdate { node: self.node(&mut words)?, peer: self.node(&mut words)? },
-            Some("expect") => self.read_expectation(&mut words)?,
-            Some("trick") => {
-                let trick = words.take("the name of a trick, such as overlapping-pieces", |word| word.parse().ok())?;
-                Step::Trick { node: self.node(&mut words)?, trick }
-            }
-            Some("manner") => {
-                Step::Manner(words.take("the name of a manner, such as answers-twice", |word| word.parse().ok())?)
-            }
-            Some("ask-adversary") => self.read_question_to_adversary(&mut words)?,
-            Some("heal") => Step::Heal,
-            word => return words.fail(word, format!("one of {COMMANDS}")),
-        };
-        words.end()?;
-        self.steps.push(step);
-        Ok(())
+        }
+        words.end()
     }
 
     fn read_network(&mut self, words: &mut Words<'_>) -> Result<(), Malformed> {
@@ -247,99 +148,7 @@ impl Scenario {
         self.nodes.push(setup);
         Ok(())
     }
-
-    fn read_question(&self, words: &mut Words<'_>) -> Result<Step, Malformed> {
-        let (from, to) = (self.node(words)?, self.node(words)?);
-        let type_name = words.one_of(&ASKED_FOR.map(|name| (name, name)))?;
-        let (mut bytes, mut soft, mut hard) = (8, None, USUAL_HARD);
-        words.settings(|name, value| {
-            let time = || duration(value).filter(|&time| !time.is_zero() && time <= MAX_HARD_TIMEOUT);
-            match name {
-                "bytes" => {
-                    let fits = |&size: &usize| (8..=egtp::MAX_BODY).contains(&size);
-                    bytes = size(value).filter(fits).ok_or("bytes= and a size from 8B to 4000000B")?;
-                }
-                "soft" => soft = Some(time().ok_or("soft= and a duration above zero, up to 1h")?),
-                "hard" => hard = time().ok_or("hard= and a duration above zero, up to 1h")?,
-                _ => return Err("one of bytes=, soft=, hard=".to_owned()),
-            }
-            Ok(())
-        })?;
-        if soft.is_some_and(|soft| soft >= hard) {
-            return words.fail(Some("soft="), "a soft timeout shorter than the hard one");
-        }
-        Ok(Step::Ask { from, to, type_name, bytes, soft, hard })
-    }
-
-    fn read_question_to_adversary(&self, words: &mut Words<'_>) -> Result<Step, Malformed> {
-        let from = self.node(words)?;
-        let type_name = words.one_of(&ASKED_FOR.map(|name| (name, name)))?;
-        let (mut bytes, mut hard) = (8, USUAL_HARD);
-        words.settings(|name, value| match name {
-            "bytes" => {
-                let fits = |&size: &usize| (8..=egtp::MAX_BODY).contains(&size);
-                bytes = size(value).filter(fits).ok_or("bytes= and a size from 8B to 4000000B")?;
-                Ok(())
-            }
-            "hard" => {
-                let fits = |&time: &Duration| !time.is_zero() && time <= MAX_HARD_TIMEOUT;
-                hard = duration(value).filter(fits).ok_or("hard= and a duration above zero, up to 1h")?;
-                Ok(())
-            }
-            _ => Err("one of bytes=, hard=".to_owned()),
-        })?;
-        Ok(Step::AskAdversary { from, type_name, bytes, hard })
-    }
-
-    fn read_clock(&self, words: &mut Words<'_>) -> Result<Step, Malformed> {
-        let node = self.node(words)?;
-        words.take("+ or - and a duration, such as +2s", |word| match word.strip_prefix('-') {
-            Some(by) => Some(Step::ClockBack { node, by: duration(by)? }),
-            None => Some(Step::ClockForward { node, by: duration(word.strip_prefix('+')?)? }),
-        })
-    }
-
-    fn read_nat(&self, words: &mut Words<'_>) -> Result<Step, Malformed> {
-        let node = self.node(words)?;
-        let choices = BEHAVIOURS.map(|known| (behaviour(known), known));
-        let (mapping, filtering) = (words.one_of(&choices)?, words.one_of(&choices)?);
-        Ok(Step::Nat { node, nat: Some(Nat { mapping, filtering }) })
-    }
-
-    fn read_expectation(&self, words: &mut Words<'_>) -> Result<Step, Malformed> {
-        let node = self.node(words)?;
-        let known = usage::names();
-        let things = known.join("=, ");
-        let (usage, count) = words.take(&format!("a number of something: {things}="), |word| {
-            let (name, count) = word.split_once('=')?;
-            Some((*known.iter().find(|&&known| known == name)?, count.parse().ok()?))
-        })?;
-        Ok(Step::Expect { node, usage, count })
-    }
-
-    fn node(&self, words: &mut Words<'_>) -> Result<usize, Malformed> {
-        let names = self.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
-        let wanted = if names.is_empty() { "a node, and there is none yet".into() } else { format!("one of {names}") };
-        words.take(&wanted, |word| self.nodes.iter().position(|node| node.name == word))
-    }
 }
-
-fn read_directory(words: &mut Words<'_>) -> Result<Directory, Malformed> {
-    let slow = Directory::Slow(Duration::ZERO);
-    let behaviour = words.one_of(&[
-        ("honest", Directory::Honest),
-        ("silent", Directory::Silent),
-        ("slow", slow),
-        ("stale", Directory::Stale),
-        ("wrong", Directory::Wrong),
-        ("gone", Directory::Gone),
-    ])?;
-    Ok(if behaviour == slow { Directory::Slow(words.take(DURATION, duration)?) } else { behaviour })
-}
-
-const COMMANDS: &str = "seed, network, node, wait, ask, notify, cancel, answer, cut, break-next, crash, power-off, start, wipe, \
-                        freeze, thaw, isolate, rejoin, block, unblock, clock, nat, no-nat, open, close, forget, directory, \
-                        outdate, expect, trick, manner, ask-adversary, heal";
 
 #[cfg(test)]
 mod tests {
