@@ -201,6 +201,19 @@ impl Between {
         Self { now, left, right, at_left, at_right, seen: Vec::new() }
     }
 
+    /// Two nodes that have had a conversation: the left one has asked, and has its reply.
+    ///
+    /// # Panics
+    ///
+    /// If it has none.
+    pub fn acquainted() -> Self {
+        let query = crate::scene::query(crate::scene::ECHO, b"hello");
+        let mut between = Self::asking(Party::new(1), Party::new(2), query);
+        between.converse();
+        assert_eq!(between.left.verdicts().len(), 1, "one query has one verdict");
+        between
+    }
+
     /// Asks something more.
     ///
     /// # Panics
@@ -244,6 +257,13 @@ impl Between {
     /// Carries everything both ways until nobody has anything to say; the right one answers nothing.
     pub fn carry(&mut self) {
         self.carry_with(|_, packet| vec![packet]);
+    }
+
+    /// Carries everything both ways; the right one answers.
+    pub fn converse(&mut self) {
+        self.carry();
+        self.right.answers(self.now);
+        self.carry();
     }
 
     /// Carries everything both ways, with what `meddle` makes of each packet in its place.

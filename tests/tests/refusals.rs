@@ -20,26 +20,11 @@ const SEALED: u8 = 4;
 const STALE: u8 = 5;
 const BUSY: u8 = 6;
 
-/// Two nodes that have had a conversation.
-fn acquainted() -> Between {
-    let mut between = Between::asking(Party::new(1), Party::new(2), query(ECHO, b"hello"));
-    converse(&mut between);
-    assert_eq!(between.left.verdicts().len(), 1);
-    between
-}
-
-/// Carries everything, and lets the right one answer.
-fn converse(between: &mut Between) {
-    between.carry();
-    between.right.answers(between.now);
-    between.carry();
-}
-
 /// Whether the two still understand each other on the same connection.
 fn still_talk(between: &mut Between) {
     let before = between.left.verdicts().len();
     between.ask(query(ECHO, b"still there?"));
-    converse(between);
+    between.converse();
     let verdicts = between.left.verdicts();
     assert_eq!(verdicts.len(), before + 1);
     assert!(matches!(verdicts[before], Verdict::Reply(reply) if reply.body == b"still there?"));
@@ -115,7 +100,7 @@ fn an_unknown_version_is_counted_and_closes_the_connection() {
 
 #[test]
 fn a_record_with_any_bit_altered_is_dropped_and_the_true_one_taken_afterwards() {
-    let mut between = acquainted();
+    let mut between = Between::acquainted();
     between.ask(query(ECHO, b"a question"));
     let packets = between.written_by(Side::Left);
     let [packet] = packets.as_slice() else { panic!("more than one packet") };
@@ -135,13 +120,13 @@ fn a_record_with_any_bit_altered_is_dropped_and_the_true_one_taken_afterwards() 
     assert_eq!(not_opened, dropped - 8);
     between.pass(Side::Left, packet);
     assert_eq!(between.right.asked(), 1);
-    converse(&mut between);
+    between.converse();
     assert_eq!(between.left.verdicts().len(), 2);
 }
 
 #[test]
 fn replayed_packets_are_dropped_whichever_way_they_went() {
-    let mut between = acquainted();
+    let mut between = Between::acquainted();
     still_talk(&mut between);
     let before = usages(&between);
     for (side, packet) in between.seen.clone() {
@@ -159,7 +144,7 @@ fn replayed_packets_are_dropped_whichever_way_they_went() {
 
 #[test]
 fn a_recorded_conversation_replayed_on_another_connection_runs_no_query_again() {
-    let mut between = acquainted();
+    let mut between = Between::acquainted();
     let now = between.now + SECOND;
     let other = between.right.accepts(now);
     for (side, packet) in between.seen.clone() {
@@ -177,7 +162,7 @@ fn a_recorded_conversation_replayed_on_another_connection_runs_no_query_again() 
 
 #[test]
 fn a_recorded_conversation_replayed_to_a_restarted_node_runs_no_query() {
-    let between = acquainted();
+    let between = Between::acquainted();
     let mut reborn = Party::reborn(2, 77);
     reborn.node.serve(type_name(ECHO)).unwrap();
     let connection = reborn.accepts(between.now);
@@ -205,7 +190,7 @@ fn a_reply_that_comes_twice_is_one_verdict() {
 
 #[test]
 fn a_reply_that_comes_over_another_nodes_connection_answers_nothing_that_was_asked_there() {
-    let mut one = acquainted();
+    let mut one = Between::acquainted();
     let (_, reply) = one.seen.iter().rfind(|(side, _)| *side == Side::Right).unwrap().clone();
     let mut other = Between::asking(Party::new(3), Party::new(4), query(ECHO, b"hello"));
     other.carry();
@@ -271,7 +256,7 @@ fn forged(kind: u8, sid: &[u8], rest: &[u8]) -> Vec<u8> {
 
 #[test]
 fn forged_hints_about_a_session_change_nothing() {
-    let mut between = acquainted();
+    let mut between = Between::acquainted();
     for round in 0..20_u64 {
         // The session ids that the left one is known by are in the records that it was sent, and the other way round.
         for (side, packet) in between.seen.clone() {
@@ -304,7 +289,7 @@ fn forged_hints_during_the_handshake_cost_no_more_than_a_little_time() {
             between.pass(Side::Right, &forged(kind, &sid, rest));
         }
         between.pass(Side::Left, &hello[0]);
-        converse(&mut between);
+        between.converse();
         assert_eq!(between.left.verdicts().len(), 1, "kind {kind}");
         still_talk(&mut between);
     }
@@ -379,7 +364,7 @@ fn a_refused_command_leaves_everything_as_it_was() {
 
 #[test]
 fn facts_about_what_has_ended_are_ignored() {
-    let mut between = acquainted();
+    let mut between = Between::acquainted();
     let (now, gone) = (between.now, between.at_left);
     let asked = between.ask(query(ECHO, b"hello?"));
     between.left.handle(now, Event::Closed(gone, egtp::Ending::Broken));
@@ -401,7 +386,7 @@ fn facts_about_what_has_ended_are_ignored() {
 
 #[test]
 fn a_clock_that_steps_back_is_harmless() {
-    let mut between = acquainted();
+    let mut between = Between::acquainted();
     let later = between.now;
     between.now = Instant::ZERO;
     still_talk(&mut between);
@@ -411,7 +396,7 @@ fn a_clock_that_steps_back_is_harmless() {
 
 #[test]
 fn a_shut_down_node_takes_no_new_work_and_says_when_it_has_stopped() {
-    let mut between = acquainted();
+    let mut between = Between::acquainted();
     let now = between.now;
     let (me, you) = (between.left.node.id(), between.right.node.id());
     between.left.node.shut_down(now, SECOND);

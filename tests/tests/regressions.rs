@@ -35,21 +35,6 @@ fn surrounded<const OTHERS: usize>(config: CheckedConfig) -> (Scene, NodeIndex, 
     (scene, node, others)
 }
 
-/// Two nodes that have had a conversation.
-fn acquainted() -> Between {
-    let mut between = Between::asking(Party::new(1), Party::new(2), query(ECHO, b"hello"));
-    converse(&mut between);
-    assert_eq!(between.left.verdicts().len(), 1);
-    between
-}
-
-/// Carries everything, and lets the right one answer.
-fn converse(between: &mut Between) {
-    between.carry();
-    between.right.answers(between.now);
-    between.carry();
-}
-
 /// The connection ends, and both sides see it.
 fn hang_up(between: &mut Between) {
     let Between { now, left, right, at_left, at_right, .. } = between;
@@ -123,7 +108,7 @@ fn a_connection_whose_session_was_given_up_is_not_taken_for_dead() {
 fn a_handshake_that_nobody_answers_does_not_keep_a_peer_for_ever() {
     let right = Party::with_config(2, limited(|limits| limits.peers = 2));
     let mut between = Between::asking(Party::new(1), right, query(ECHO, b"hello"));
-    converse(&mut between);
+    between.converse();
     let (_, packet) = between.seen.iter().rfind(|(side, _)| *side == Side::Right).unwrap().clone();
     between.pass(Side::Left, &forged(STALE, session_id(&packet), &[0; 8]));
     assert_eq!(between.written_by(Side::Right)[0][5], HELLO, "the right one asks about the session");
@@ -143,7 +128,7 @@ fn a_forged_word_of_being_busy_does_not_outlast_the_handshake() {
     let hello = between.written_by(Side::Left).remove(0);
     between.pass(Side::Right, &forged(BUSY, session_id(&hello), &[1, 0, 60]));
     between.pass(Side::Left, &hello);
-    converse(&mut between);
+    between.converse();
     assert_eq!(between.left.verdicts().len(), 1);
     between.ask(query(ECHO, &long_body(1_000_000)));
     hang_up(&mut between);
@@ -367,7 +352,7 @@ fn nothing_comes_after_the_last_action_of_a_node() {
 
 #[test]
 fn a_node_that_waits_for_one_last_query_stops_when_it_is_cancelled() {
-    let mut node = acquainted().right.node;
+    let mut node = Between::acquainted().right.node;
     let now = Instant::from_micros(1_000_000);
     let query = node.query(now, node.id(), query(ECHO, b"me")).unwrap();
     node.shut_down(now, HOUR);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use egtp::{PeerRefusal, Reason};
-use egtp_sim::Network;
 use egtp_sim::scene::{ECHO, NEVER, Scene, long_body, query, type_name};
+use egtp_sim::{Network, NodeIndex};
 
 /// Storm 150: a node gave up a connection that it had opened, since nothing waited for the peer any more; but the peer had met it
 /// there already, in the session that they shared, and had sent a query.
@@ -39,16 +39,22 @@ fn a_notice_that_was_taken_has_ended_when_its_session_has() {
     }
 }
 
+/// A node that has lost its power and is back, and another one, which takes the connection that they had for alive.
+fn returned(seed: u64) -> (Scene, NodeIndex, NodeIndex) {
+    let (mut scene, returning, other) = Scene::of_two(seed);
+    scene.ask(other, returning, query(ECHO, b"so that there is a connection"));
+    scene.run_secs(1);
+    scene.world.power_off(returning);
+    scene.start(returning);
+    (scene, returning, other)
+}
+
 /// A node that had lost its power came back, met its peer anew and notified it. The acknowledgement went over the old connection,
 /// which the peer did not know to be dead yet, and was lost there; the notice waited for its hard timeout.
 #[test]
 fn what_is_said_of_a_notice_goes_back_the_way_it_came() {
     for seed in 0..8 {
-        let (mut scene, returning, other) = Scene::of_two(seed);
-        scene.ask(other, returning, query(ECHO, b"so that there is a connection"));
-        scene.run_secs(1);
-        scene.world.power_off(returning);
-        scene.start(returning);
+        let (mut scene, returning, other) = returned(seed);
         let id = scene.world.id(other);
         scene.world.with(returning, |node, now| node.notify(now, id, type_name(NEVER), b"once".to_vec()).unwrap());
         scene.run_secs(1);
@@ -61,11 +67,7 @@ fn what_is_said_of_a_notice_goes_back_the_way_it_came() {
 #[test]
 fn a_refusal_goes_back_the_way_the_query_came() {
     for seed in 0..8 {
-        let (mut scene, returning, other) = Scene::of_two(seed);
-        scene.ask(other, returning, query(ECHO, b"so that there is a connection"));
-        scene.run_secs(1);
-        scene.world.power_off(returning);
-        scene.start(returning);
+        let (mut scene, returning, other) = returned(seed);
         let asked = scene.ask(returning, other, query("unknown", b"of a type that is not served"));
         scene.run_secs(1);
         let refused = Reason::RefusedByPeer(PeerRefusal::UnknownType);
