@@ -27,7 +27,8 @@ pub struct Judge {
     incoming: BTreeSet<(NodeIndex, IncomingId)>,
     given: BTreeSet<(Vec<u8>, NodeIndex)>,
     proofs: usize,
-    notes: usize,
+    /// How many notes it has seen.
+    notes: u64,
     violations: Vec<String>,
 }
 
@@ -120,11 +121,10 @@ impl Judge {
         let late: Vec<String> = late
             .map(|((node, _), asked)| format!("node {} has no verdict that was due at {}", node.number(), asked.due))
             .collect();
-        let notes = world.notes().get(self.notes..).unwrap_or_default();
-        let blamed = notes.iter().filter(|(_, _, note)| self.blames_the_honest(note));
+        let notes = world.notes_since(&mut self.notes).iter();
+        let blamed = notes.filter(|(_, _, note)| self.blames_the_honest(note));
         let blamed: Vec<String> =
             blamed.map(|(at, node, note)| format!("at {at} node {} notes {note:?}", node.number())).collect();
-        self.notes = world.notes().len();
         let proofs = self.new_evidence();
         self.violations.extend(late.into_iter().chain(blamed).chain(proofs));
     }

@@ -224,13 +224,13 @@ impl fmt::Display for Source {
 /// Lets a storm pass over a small world and checks every promise. Everything follows from the seed and the settings.
 pub fn run(seed: u64, settings: &Settings) -> Outcome {
     let (scenario, mut weather) = Weather::from_seed(seed, settings);
-    play_steps(Play::new(&scenario), &mut weather).0
+    play_steps(Play::new(&scenario), &mut weather, drop)
 }
 
 /// Does the same from bytes: a shorter input is a smaller storm, and with none at all nothing goes wrong.
 pub fn run_bytes(bytes: &[u8]) -> Outcome {
     let (scenario, mut weather) = Weather::from_bytes(bytes);
-    play_steps(Play::new(&scenario), &mut weather).0
+    play_steps(Play::new(&scenario), &mut weather, drop)
 }
 
 /// Does the same as [`run`], and gives back what happened as well.
@@ -261,16 +261,18 @@ pub fn record_scenario_in(scenario: &Scenario, variation: Variation) -> Recordin
 }
 
 fn record_steps(source: Source, mut scenario: Scenario, play: Play, steps: impl Iterator<Item = Step>) -> Recording {
-    let mut played = Vec::new();
-    let (outcome, transcript) = play_steps(play, steps.inspect(|&step| played.push(step)));
+    let (mut played, mut transcript) = (Vec::new(), Vec::new());
+    let steps = steps.inspect(|&step| played.push(step));
+    let outcome = play_steps(play, steps, |entries| transcript.extend(entries));
     scenario.steps = played;
     Recording { source, scenario, transcript, outcome }
 }
 
-/// Plays these steps until a promise is broken.
-fn play_steps(mut play: Play, steps: impl Iterator<Item = Step>) -> (Outcome, Vec<Entry>) {
+/// Plays these steps until a promise is broken. What happened in each is handed on and not kept: that of many days fills a memory.
+fn play_steps(mut play: Play, steps: impl Iterator<Item = Step>, mut on_played: impl FnMut(Vec<Entry>)) -> Outcome {
     for step in steps {
         play.step(&step);
+        on_played(play.take_transcript());
         if !play.all_is_well() {
             break;
         }
@@ -282,7 +284,6 @@ fn play_steps(mut play: Play, steps: impl Iterator<Item = Step>) -> (Outcome, Ve
 pub struct Stage {
     play: Play,
     names: Names,
-    told: usize,
     over: bool,
 }
 
@@ -293,7 +294,7 @@ impl Stage {
     ///
     /// If the configuration of a node is out of range.
     pub fn new(scenario: &Scenario) -> Self {
-        Self { play: Play::new(scenario), names: Names::new(&scenario.nodes), told: 0, over: false }
+        Self { play: Play::new(scenario), names: Names::new(&scenario.nodes), over: false }
     }
 
     /// Plays one step, and gives back what happened, line by line; nothing more once a promise is broken.
@@ -302,9 +303,7 @@ impl Stage {
             return Vec::new();
         }
         self.play.step(step);
-        let entries = self.play.transcript();
-        let mut lines: Vec<String> = entries[self.told..].iter().map(|entry| self.names.line(entry)).collect();
-        self.told = entries.len();
+        let mut lines: Vec<String> = self.play.take_transcript().iter().map(|entry| self.names.line(entry)).collect();
         lines.extend(self.play.violations().iter().map(broken));
         self.over = !self.play.all_is_well();
         lines

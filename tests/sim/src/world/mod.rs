@@ -10,6 +10,7 @@ mod faults;
 mod host;
 mod links;
 mod plaintext;
+mod recent;
 mod schedule;
 mod strangers;
 mod streams;
@@ -30,6 +31,7 @@ use self::directory::DirectoryService;
 use self::host::Host;
 use self::links::{LinkId, Links, Socket};
 use self::plaintext::Markers;
+use self::recent::Recent;
 use self::schedule::{Due, Schedule};
 use self::strangers::StrangerHost;
 use crate::choice::Choice;
@@ -81,9 +83,9 @@ pub struct World {
     digest: Digest,
     checks: Checks,
     markers: Markers,
-    notes: Vec<(Instant, NodeIndex, Note)>,
-    lookups: Vec<(Instant, NodeIndex, NodeId)>,
-    connects: Vec<(Instant, NodeIndex, SocketAddr)>,
+    notes: Recent<(Instant, NodeIndex, Note)>,
+    lookups: Recent<(Instant, NodeIndex, NodeId)>,
+    connects: Recent<(Instant, NodeIndex, SocketAddr)>,
 }
 
 /// So many things at one instant for each host are a loop without end.
@@ -116,9 +118,9 @@ impl World {
             digest: Digest::default(),
             checks: Checks::default(),
             markers: Markers::default(),
-            notes: Vec::new(),
-            lookups: Vec::new(),
-            connects: Vec::new(),
+            notes: Recent::default(),
+            lookups: Recent::default(),
+            connects: Recent::default(),
         }
     }
 
@@ -210,19 +212,36 @@ impl World {
         self.directory.set(id, record);
     }
 
-    /// Every question to the directory so far: when, by whom, about whom.
+    /// The latest questions to the directory: when, by whom, about whom. The world remembers the last 65,536 of them at least, and
+    /// twice as many at most; so it does with dials and notes. A run that lasts for long asks for [`World::lookups_since`].
     pub fn lookups(&self) -> &[(Instant, NodeIndex, NodeId)] {
-        &self.lookups
+        self.lookups.latest()
     }
 
-    /// Every dial of a node so far: when, by whom, to where.
+    /// The questions to the directory that came after the first `seen` of all; `seen` then counts them too. Whoever begins with
+    /// zero, and asks again before 65,536 more have come, misses none.
+    pub fn lookups_since(&self, seen: &mut u64) -> &[(Instant, NodeIndex, NodeId)] {
+        self.lookups.since(seen)
+    }
+
+    /// The latest dials of nodes: when, by whom, to where. As many are remembered as of [`World::lookups`].
     pub fn connects(&self) -> &[(Instant, NodeIndex, SocketAddr)] {
-        &self.connects
+        self.connects.latest()
     }
 
-    /// What was noted so far.
+    /// The dials that came after the first `seen` of all, as [`World::lookups_since`].
+    pub fn connects_since(&self, seen: &mut u64) -> &[(Instant, NodeIndex, SocketAddr)] {
+        self.connects.since(seen)
+    }
+
+    /// The latest notes: when, whose, what. As many are remembered as of [`World::lookups`].
     pub fn notes(&self) -> &[(Instant, NodeIndex, Note)] {
-        &self.notes
+        self.notes.latest()
+    }
+
+    /// The notes that came after the first `seen` of all, as [`World::lookups_since`].
+    pub fn notes_since(&self, seen: &mut u64) -> &[(Instant, NodeIndex, Note)] {
+        self.notes.since(seen)
     }
 
     /// How many events nodes and strangers were told so far.

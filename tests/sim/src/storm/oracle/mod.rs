@@ -47,7 +47,7 @@ pub(super) struct Oracle {
     ids: BTreeMap<NodeId, NodeIndex>,
     addresses: BTreeMap<SocketAddr, NodeIndex>,
     /// How many of the world's lookups, dials and notes are in the transcript.
-    watched: [usize; 3],
+    watched: [u64; 3],
     model: Model,
     records: Records,
     /// Queries without a verdict, by who asked: the number in the body.
@@ -56,6 +56,7 @@ pub(super) struct Oracle {
     kept: Vec<Kept>,
     directory: Directory,
     verdicts: u64,
+    /// What has happened and has not been taken.
     transcript: Vec<Entry>,
 }
 
@@ -90,9 +91,10 @@ impl Oracle {
         &self.model.violations
     }
 
-    /// What has happened so far.
-    pub(super) fn transcript(&self) -> &[Entry] {
-        &self.transcript
+    /// What has happened since the last call.
+    pub(super) fn take_transcript(&mut self, world: &World) -> Vec<Entry> {
+        self.watch(world);
+        std::mem::take(&mut self.transcript)
     }
 
     /// How many queries were asked, and how many verdicts were given.
@@ -100,9 +102,9 @@ impl Oracle {
         (self.model.lives.len() as u64, self.verdicts)
     }
 
-    /// What happened, and what was wrong with it.
-    pub(super) fn into_findings(self) -> (Vec<Entry>, Vec<Violation>) {
-        (self.transcript, self.model.violations)
+    /// What was wrong.
+    pub(super) fn into_violations(self) -> Vec<Violation> {
+        self.model.violations
     }
 
     /// Something is wrong that was found elsewhere.
@@ -166,19 +168,18 @@ impl Oracle {
 
     /// Writes down what nodes did of themselves since the last call.
     pub(super) fn watch(&mut self, world: &World) {
-        let [lookups, dials, notes] = self.watched;
+        let [lookups, dials, notes] = &mut self.watched;
         let mut seen = Vec::new();
-        for &(at, node, peer) in &world.lookups()[lookups..] {
+        for &(at, node, peer) in world.lookups_since(lookups) {
             seen.extend(self.ids.get(&peer).map(|&peer| (at, node, What::LooksUp { peer })));
         }
-        for &(at, node, address) in &world.connects()[dials..] {
+        for &(at, node, address) in world.connects_since(dials) {
             seen.extend(self.addresses.get(&address).map(|&peer| (at, node, What::Dials { peer })));
         }
-        for &(at, node, note) in &world.notes()[notes..] {
+        for &(at, node, note) in world.notes_since(notes) {
             let peer = note.peer.and_then(|peer| self.ids.get(&peer).copied());
             seen.push((at, node, What::Noted { cause: note.cause, peer }));
         }
-        self.watched = [world.lookups().len(), world.connects().len(), world.notes().len()];
         seen.sort_by_key(|&(at, _, _)| at);
         self.nobody_believes_it(world, &seen);
         for (at, node, what) in seen {

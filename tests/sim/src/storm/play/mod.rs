@@ -84,19 +84,16 @@ impl Play {
         self.oracle.violations()
     }
 
-    /// What has happened so far.
-    pub(super) fn transcript(&mut self) -> &[Entry] {
-        self.oracle.watch(&self.world);
-        self.oracle.transcript()
+    /// What has happened since the last call.
+    pub(super) fn take_transcript(&mut self) -> Vec<Entry> {
+        self.oracle.take_transcript(&self.world)
     }
 
-    /// What came of it, and what happened.
-    pub(super) fn end(mut self) -> (Outcome, Vec<Entry>) {
-        self.oracle.watch(&self.world);
+    /// What came of it.
+    pub(super) fn end(self) -> Outcome {
         let (digest, simulated) = (self.world.digest(), self.world.now().saturating_since(self.began));
         let (queries, verdicts) = self.oracle.counts();
-        let (transcript, violations) = self.oracle.into_findings();
-        (Outcome { digest, queries, verdicts, simulated, violations }, transcript)
+        Outcome { digest, queries, verdicts, simulated, violations: self.oracle.into_violations() }
     }
 
     fn perform(&mut self, step: &Step) {
