@@ -64,7 +64,8 @@ impl Oracle {
     /// one may have been closed before a session that had been replaced was. Strangers may have left so many sessions.
     pub(in crate::storm) fn is_at_rest(&mut self, world: &mut World, node: NodeIndex, cramped: bool, strangers: usize) {
         let peers = self.ids.len() - 1;
-        let most = strangers + if cramped { 2 * peers } else { peers };
+        // Whoever keeps a query keeps the session in which it came.
+        let most = strangers + self.model.kept_too_long(node) + if cramped { 2 * peers } else { peers };
         let usage = self.unexcused(world, node);
         let at = node.number();
         self.demand(world, usage.connections == 0, || format!("node {at} keeps idle connections: {usage:?}"));

@@ -112,10 +112,9 @@ impl Model {
         if asked + self.taken_by_adversary(to) > limits.incoming {
             refusals.push((PeerRefusal::Busy, format!("it takes {} queries", limits.incoming)));
         }
-        // Whoever was dialled was told how much is taken, and keeps to it, but for what it asked before it crashed.
-        let left_behind =
-            |life: &Life| (life.question.from, life.question.to) == (from, to) && life.asker_gone.is_some();
-        let was_told = self.reach.last_dial(to, from).is_none() && !self.lives.iter().any(left_behind);
+        // Whoever was dialled was told how much is taken, and keeps to it, but for what it left behind.
+        let was_told =
+            self.reach.last_dial(to, from).is_none() && !self.lives.iter().any(|life| self.was_left(life, from, to));
         if asked > limits.incoming_per_peer && !was_told {
             refusals.push((PeerRefusal::BusyWithYou, format!("it takes {} from one peer", limits.incoming_per_peer)));
         }
@@ -124,6 +123,14 @@ impl Model {
             refusals.push((PeerRefusal::NoMemory, "it has little memory".to_owned()));
         }
         refusals
+    }
+
+    /// Whether the recipient of a query may not have heard that nobody waits for it any more.
+    fn was_left(&self, life: &Life, from: NodeIndex, to: NodeIndex) -> bool {
+        let lost = |ended| self.faults.between(from, to).any(|fault| fault.until.is_none_or(|until| until >= ended));
+        (life.question.from, life.question.to) == (from, to)
+            && life.may_wait_for_its_handler()
+            && (life.asker_gone.is_some() || life.ending.is_some_and(|(ended, _)| lost(ended)))
     }
 
     /// Why a peer may be unreachable.
