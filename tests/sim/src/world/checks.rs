@@ -39,7 +39,7 @@ impl World {
     ///
     /// At every instant, after every node was drained: its deadline is in the future; whatever is to be written or read on a
     /// connection has somebody waiting for it, since a hint came or the link is full; nothing is more than its limit
-    /// allows; and nothing that was forbidden with [`World::forbid_on_links`] was written.
+    /// allows, no byte more than the throttle does; and nothing that was forbidden with [`World::forbid_on_links`] was written.
     pub fn violations(&self) -> &[String] {
         &self.checks.violations
     }

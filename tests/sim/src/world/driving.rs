@@ -3,6 +3,7 @@
 use egtp::{Action, ConnectionId, Event, Node, ServiceAction, TransportAction};
 
 use super::links::{End, Side, Socket};
+use super::rates::Way;
 use super::schedule::Due;
 use super::{NodeIndex, World};
 
@@ -43,6 +44,7 @@ impl World {
             && self.take(end, most)
         {
             let bytes = std::mem::take(&mut self.buffer);
+            self.passes(index, connection, Way::Down, bytes.len());
             self.tell(index, Event::Received(connection, &bytes));
             self.buffer = bytes;
             self.drain(index);
@@ -126,6 +128,7 @@ impl World {
             if let Some(marker) = self.markers.find(end, &bytes[..count]) {
                 self.violate(&format!("node {} writes {marker} to a link", index.0));
             }
+            self.passes(index, connection, Way::Up, count);
             self.tell(index, Event::Written(connection, count));
         }
         let reading = self.hosts[index.0].node.as_ref().is_some_and(|node| node.wants_read(connection) > 0);

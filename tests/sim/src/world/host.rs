@@ -97,6 +97,7 @@ impl World {
         host.node = Some(node);
         host.told = now;
         host.powered = true;
+        self.rates.restart(index);
         self.rearm_links(index);
         self.touched.insert(index);
         self.commanded();

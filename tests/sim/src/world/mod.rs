@@ -10,6 +10,7 @@ mod faults;
 mod host;
 mod links;
 mod plaintext;
+mod rates;
 mod recent;
 mod schedule;
 mod strangers;
@@ -31,6 +32,7 @@ use self::directory::DirectoryService;
 use self::host::Host;
 use self::links::{LinkId, Links, Socket};
 use self::plaintext::Markers;
+use self::rates::Rates;
 use self::recent::Recent;
 use self::schedule::{Due, Schedule};
 use self::strangers::StrangerHost;
@@ -82,6 +84,7 @@ pub struct World {
     lazy: bool,
     digest: Digest,
     checks: Checks,
+    rates: Rates,
     markers: Markers,
     notes: Recent<(Instant, NodeIndex, Note)>,
     lookups: Recent<(Instant, NodeIndex, NodeId)>,
@@ -117,6 +120,7 @@ impl World {
             lazy: false,
             digest: Digest::default(),
             checks: Checks::default(),
+            rates: Rates::default(),
             markers: Markers::default(),
             notes: Recent::default(),
             lookups: Recent::default(),
