@@ -30,7 +30,7 @@ mod verdicts;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use egtp::{Cause, Config, Delivery, IncomingId, Instant, NodeId, QueryId, ReplyToken, TypeName, Verdict};
+use egtp::{Cause, Config, Delivery, IncomingId, Instant, NodeId, QueryId, Refusal, ReplyToken, TypeName, Verdict};
 
 use self::life::Life;
 use self::model::Model;
@@ -143,10 +143,20 @@ impl Oracle {
         self.waiting.insert((self.model.lives[query].question.from, id), query);
     }
 
+    /// Its own node refused to ask it.
+    pub(super) fn was_refused(&mut self, world: &World, query: usize, refusal: Refusal) {
+        self.violate(world, format!("query {query} is refused by its own node: {refusal}"));
+    }
+
     /// A notice is about to be sent: gives back its body.
     pub(super) fn notifies(&mut self, world: &World, from: NodeIndex, to: NodeIndex) -> Vec<u8> {
         self.observe(world, Some(from), What::Notifies { to });
         self.model.notifies(world.now(), from, to)
+    }
+
+    /// Its own node refused to send the notice with this body.
+    pub(super) fn notice_was_refused(&mut self, world: &World, body: &[u8], refusal: Refusal) {
+        self.violate(world, format!("notice {} is refused by its own node: {refusal}", number_in(body)));
     }
 
     /// Some query of this node's that has no verdict, and its number.

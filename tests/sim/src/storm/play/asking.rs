@@ -36,7 +36,7 @@ impl Play {
                 Some(number)
             }
             Err(refusal) => {
-                self.violate(format!("{} refuses to ask: {refusal}", self.names.of(from)));
+                self.oracle.was_refused(&self.world, number, refusal);
                 None
             }
         }
@@ -59,8 +59,8 @@ impl Play {
             let body = self.oracle.notifies(&self.world, from, to);
             let id = self.world.id(to);
             let noticed = self.world.with(from, |node, now| node.notify(now, id, type_name(NEVER), body));
-            if let Err(refusal) = noticed {
-                self.violate(format!("{} refuses to notify: {refusal:?}", self.names.of(from)));
+            if let Err((refusal, body)) = noticed {
+                self.oracle.notice_was_refused(&self.world, &body, refusal);
             }
         }
     }
