@@ -77,7 +77,8 @@ impl Weather {
         let clocks_jump = (250..400).contains(&guest);
         let brisk = choice.per_mille(300) && network.bandwidth.is_none();
         let count = settings.nodes.unwrap_or(count);
-        let mut nodes: Vec<Setup> = (0..count).map(|number| draw_setup(&mut choice, number, cramped, brisk)).collect();
+        let mut nodes: Vec<Setup> =
+            (0..count).map(|number| draw_setup(&mut choice, number, cramped, brisk, hostile)).collect();
         for setup in nodes.iter_mut().filter(|_| clocks_jump) {
             // What is asked by a clock that jumps may keep its place for long.
             let Limits { incoming, incoming_per_peer, .. } = Limits::default();
@@ -315,10 +316,13 @@ fn draw_buffer(choice: &mut Choice) -> usize {
 }
 
 /// With a cramped one nobody can be connected with everybody. What is brisk gives up soon, and nothing is slow there.
-fn draw_setup(choice: &mut Choice, number: usize, cramped: bool, brisk: bool) -> Setup {
+fn draw_setup(choice: &mut Choice, number: usize, cramped: bool, brisk: bool, hostile: bool) -> Setup {
     let mut setup = Setup::usual(number);
     let config = &mut setup.config;
     draw_limits(choice, &mut config.limits);
+    if !hostile {
+        draw_own_limits(choice, &mut config.limits);
+    }
     if brisk {
         config.timers = brisk_timers();
     } else {
@@ -343,6 +347,37 @@ fn draw_limits(choice: &mut Choice, limits: &mut Limits) {
         if choice.per_mille(60) {
             *limit = least + choice.index(3);
         }
+    }
+    let Limits {
+        assembly_bytes, assembly_bytes_per_peer, reply_bytes, reply_bytes_per_peer, undelivered_bytes, ..
+    } = limits;
+    let small = [
+        (assembly_bytes, 17_000),
+        (assembly_bytes_per_peer, 17_000),
+        (reply_bytes, 200),
+        (reply_bytes_per_peer, 200),
+        (undelivered_bytes, 1),
+    ];
+    for (limit, least) in small {
+        if choice.per_mille(50) {
+            *limit = least + choice.index(30_000);
+        }
+    }
+    if choice.per_mille(100) {
+        limits.maintained_connections = choice.index(3);
+    }
+}
+
+/// So small that they are soon reached by what a node does itself. An adversary would reach them for it.
+fn draw_own_limits(choice: &mut Choice, limits: &mut Limits) {
+    let Limits { queries, query_bytes, peers, sessions, .. } = limits;
+    for (limit, least, steps) in [(queries, 1, 4), (query_bytes, 100, 40_000), (peers, 2, 4), (sessions, 2, 4)] {
+        if choice.per_mille(40) {
+            *limit = least + choice.index(steps);
+        }
+    }
+    if choice.per_mille(40) {
+        limits.handshakes_per_second = 1 + u32::try_from(choice.below(4)).unwrap_or(0);
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use egtp::{Executed, Instant};
+use egtp::{Executed, Failure, Instant, PeerRefusal, Reason};
 
 use super::clock::Due;
 use crate::NodeIndex;
 use crate::scene::{ECHO, EMPTY, KEEP, NO, TYPES};
 use crate::transcript::Ending;
+
+/// What is in front of a message's body, but for the name of its type.
+pub(super) const MESSAGE_HEADER: usize = 67;
 
 /// A query that is asked.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +97,40 @@ impl Life {
     /// How many bytes the body of its reply has.
     pub(super) fn reply_body(&self) -> usize {
         if self.question.type_name == ECHO || self.question.type_name == KEEP { self.body() } else { 0 }
+    }
+
+    /// How many bytes it has as a message.
+    pub(super) fn message(&self) -> usize {
+        MESSAGE_HEADER + self.question.type_name.len() + self.body()
+    }
+
+    /// How many bytes its reply has.
+    pub(super) fn reply_message(&self) -> usize {
+        MESSAGE_HEADER + self.question.type_name.len() + self.reply_body()
+    }
+
+    /// When its handler gave a reply.
+    pub(super) fn replied(&self) -> Option<Instant> {
+        self.answer.and_then(|(at, answer)| (answer == Answer::Reply).then_some(at))
+    }
+
+    /// Whether its asker had what the handler said before then, or that it was too long.
+    pub(super) fn was_told_before(&self, then: Instant) -> bool {
+        let Some((at, ending)) = self.ending else { return false };
+        let is_told = match ending {
+            Ending::Reply { .. } => true,
+            Ending::Failed(Failure { reason: Reason::RefusedByPeer(refusal), .. }) => {
+                matches!(refusal, PeerRefusal::Declined | PeerRefusal::ReplyTooLong)
+            }
+            Ending::Failed(_) => false,
+        };
+        is_told && at < then
+    }
+
+    /// Whether its handler may have had it at some time since then and not have spoken.
+    pub(super) fn may_be_taken(&self, since: Instant) -> bool {
+        let over = [self.answer.map(|(at, _)| at), self.withdrawn, self.recipient_gone];
+        self.arrived.is_some() && over.into_iter().flatten().all(|over| over >= since)
     }
 
     /// What its handler says, and since when it depends on nobody else.

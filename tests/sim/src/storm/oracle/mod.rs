@@ -8,6 +8,7 @@
 //! - [`pace`]: how long things take, at least and at most;
 //! - [`reach`]: whom nodes look up and dial, and when they had no connection left;
 //! - [`life`]: one query;
+//! - [`limits`]: what was refused or lost because a limit was reached;
 //! - [`model`]: takes the facts;
 //! - [`promises`]: what is sure to happen in time;
 //! - [`verdicts`]: what may happen at all;
@@ -17,6 +18,7 @@
 mod clock;
 mod faults;
 mod life;
+mod limits;
 mod model;
 mod notices;
 mod pace;
@@ -145,7 +147,9 @@ impl Oracle {
 
     /// Its own node refused to ask it.
     pub(super) fn was_refused(&mut self, world: &World, query: usize, refusal: Refusal) {
-        self.violate(world, format!("query {query} is refused by its own node: {refusal}"));
+        let ending = self.model.refuses_to_ask(world.now(), query, refusal);
+        let node = self.model.lives[query].question.from;
+        self.write(world, node, What::Ends { query, ending });
     }
 
     /// A notice is about to be sent: gives back its body.
@@ -156,7 +160,7 @@ impl Oracle {
 
     /// Its own node refused to send the notice with this body.
     pub(super) fn notice_was_refused(&mut self, world: &World, body: &[u8], refusal: Refusal) {
-        self.violate(world, format!("notice {} is refused by its own node: {refusal}", number_in(body)));
+        self.model.refuses_to_notify(world.now(), number_in(body), refusal);
     }
 
     /// Some query of this node's that has no verdict, and its number.

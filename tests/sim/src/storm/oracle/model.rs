@@ -8,6 +8,7 @@ use egtp::{Config, Instant, Limits, Timers};
 use super::clock::{Clock, Due, Window, micros};
 use super::faults::{Fault, Faults, Kind, Place};
 use super::life::{Answer, Life, Question};
+use super::limits::is_cramped;
 use super::notices::{self, Notices};
 use super::pace::Pace;
 use super::reach::Reach;
@@ -18,7 +19,7 @@ use crate::{Directory, Network, NodeIndex};
 /// How much longer than its asker a recipient may hold a query: as long as a handshake may have taken.
 const HANDSHAKE_AT_MOST: Duration = Duration::from_secs(60);
 
-/// With so many places for one peer's queries they may all be taken at some time.
+/// So many places for queries may all be taken at some time.
 const FEW_PLACES: usize = 64;
 
 /// No trick sends more, or is answered with more.
@@ -33,7 +34,7 @@ pub(super) struct Model {
     pub(super) lives: Vec<Life>,
     pub(super) notices: Notices,
     /// Queries without a verdict whose askers run.
-    waiting: BTreeSet<usize>,
+    pub(super) waiting: BTreeSet<usize>,
     /// Nodes on whom the adversary has played a trick.
     tricked: BTreeSet<NodeIndex>,
     /// When one node waited last for as many answers of another as that takes queries at a time.
@@ -266,7 +267,8 @@ impl Model {
         let mut notices = std::mem::take(&mut self.notices);
         // A notice takes a place as a query does, and nobody is told when it has it.
         let late = notices.overdue(now, |from, to, sent| {
-            let has_room = self.nodes[&to].limits.incoming_per_peer > FEW_PLACES;
+            let limits = &self.nodes[&to].limits;
+            let has_room = limits.incoming_per_peer.min(limits.incoming) > FEW_PLACES;
             if has_room { self.said_by(from, to, sent) } else { None }
         });
         self.notices = notices;
@@ -416,20 +418,6 @@ impl Model {
     pub(super) fn well_since(&self, life: &Life, concerns: impl Fn(&Fault) -> bool) -> Option<Instant> {
         self.faults.well_since(life.question.from, life.question.to, concerns)
     }
-}
-
-/// Whether a node may be unable to talk to all its neighbours at once.
-fn is_cramped(limits: &Limits, nodes: usize) -> bool {
-    let neighbours = nodes.min(41);
-    let counts = [
-        limits.connections,
-        limits.unauthenticated_connections,
-        limits.tentative_sessions,
-        limits.sessions,
-        limits.peers,
-    ];
-    counts.into_iter().any(|count| count < 2 * neighbours)
-        || usize::try_from(limits.handshakes_per_second).unwrap_or(usize::MAX) < 4 * neighbours
 }
 
 pub(super) fn told(Window { earliest, latest }: Window) -> String {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use egtp::{DEFAULT_HARD_TIMEOUT, Instant};
 
+use super::life::MESSAGE_HEADER;
 use crate::NodeIndex;
+use crate::scene::NEVER;
 use crate::storm::Violation;
 
 /// A notice goes by the clocks of two nodes and may have waited as long as a handshake takes.
@@ -23,18 +25,21 @@ struct Notice {
     from: NodeIndex,
     to: NodeIndex,
     sent: Instant,
-    heard: bool,
+    heard: Option<Instant>,
+    /// Whether its sender still exists, and took it on.
+    owned: bool,
 }
 
-/// How many bytes a notice's body has: its number.
+/// How many bytes a notice's body has: its number. And how many all of it.
 pub(super) const BODY: usize = 8;
+pub(super) const MESSAGE: usize = MESSAGE_HEADER + NEVER.len() + BODY;
 
 impl Notices {
     /// One is sent: gives back its number.
     pub(super) fn sent(&mut self, at: Instant, from: NodeIndex, to: NodeIndex) -> usize {
         let number = self.sent.len();
         self.under_way.insert(number);
-        self.sent.push(Notice { from, to, sent: at, heard: false });
+        self.sent.push(Notice { from, to, sent: at, heard: None, owned: true });
         number
     }
 
@@ -51,7 +56,7 @@ impl Notices {
         let what = match self.sent.get_mut(number) {
             None => format!("node {} has a notice that nobody sent", to.number()),
             Some(notice) => {
-                let heard_before = std::mem::replace(&mut notice.heard, true);
+                let heard_before = notice.heard.replace(at).is_some();
                 let least = if from == to { Duration::ZERO } else { least };
                 let wrong = if (notice.from, notice.to) != (from, to) {
                     "came to somebody else, or from somebody else"
@@ -74,6 +79,23 @@ impl Notices {
     pub(super) fn crashed(&mut self, node: NodeIndex) {
         let Self { sent, under_way } = self;
         under_way.retain(|&number| sent[number].from != node);
+        for notice in sent.iter_mut().filter(|notice| notice.from == node) {
+            notice.owned = false;
+        }
+    }
+
+    /// One was not sent after all: gives back who was to send it, and to whom.
+    pub(super) fn refused(&mut self, number: usize) -> Option<(NodeIndex, NodeIndex)> {
+        self.under_way.remove(&number);
+        let notice = self.sent.get_mut(number)?;
+        notice.owned = false;
+        Some((notice.from, notice.to))
+    }
+
+    /// What a node has sent to others since it was started: to whom, when, and when it was heard.
+    pub(super) fn sent_by(&self, node: NodeIndex) -> impl Iterator<Item = (NodeIndex, Instant, Option<Instant>)> {
+        let owned = self.sent.iter().filter(move |notice| notice.owned && notice.from == node && notice.to != node);
+        owned.map(|notice| (notice.to, notice.sent, notice.heard))
     }
 
     /// Those that must have come: `due` says when, if that is sure.

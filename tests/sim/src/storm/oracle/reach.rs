@@ -1,6 +1,6 @@
 //! How nodes come to reach each other, as far as it shows: whom they look up, whom they dial, when all their connections ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use egtp::{Failure, Instant, Reason};
@@ -119,6 +119,13 @@ impl Reach {
     /// When it did for the last time.
     pub(super) fn last_dial(&self, from: NodeIndex, to: NodeIndex) -> Option<Instant> {
         self.attempts.get(&(from, to))?.last_dial
+    }
+
+    /// Whom a node may know anything of: whoever it was to reach, or was to reach it.
+    pub(super) fn met(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+        let pairs = self.attempts.keys().filter(move |&&(from, to)| from != to && (from == node || to == node));
+        let others: BTreeSet<NodeIndex> = pairs.map(|&(from, to)| if from == node { to } else { from }).collect();
+        others.into_iter()
     }
 
     /// Whether neither has ever been in touch with the other.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use egtp::{Cause, SignedRecord, Usage};
 
 use super::Oracle;
+use super::life::Life;
+use super::model::Setting;
 use crate::transcript::Ending;
 use crate::usage::is_under_way;
 use crate::{NodeIndex, World};
@@ -58,14 +60,21 @@ impl Oracle {
         // A connection is watched for silence and for idleness and may be leaving; a session is renewed; surplus is tidied.
         let explained = usage.timers <= 3 * usage.connections + usage.sessions + 1;
         self.demand(world, explained, || format!("unexplained timers at node {}: {usage:?}", node.number()));
+        let maintained = self.model.nodes[&node].limits.maintained_connections;
+        let surplus = usage.connections > maintained;
+        self.demand(world, !surplus, || format!("node {} keeps more than {maintained}: {usage:?}", node.number()));
     }
 
-    /// Long after the storm, there are no connections, and one session with each peer at most; or two, if connections are so few that
-    /// one may have been closed before a session that had been replaced was. Strangers may have left so many sessions.
+    /// Long after the storm, there are no connections, and one session with each peer at most; or two, if connections are so few, or
+    /// so few are maintained, that one may have been closed before a session that had been replaced was. Strangers may have left so
+    /// many sessions.
     pub(in crate::storm) fn is_at_rest(&mut self, world: &mut World, node: NodeIndex, cramped: bool, strangers: usize) {
         let peers = self.ids.len() - 1;
+        let closes_early = |setting: &Setting| setting.limits.maintained_connections < peers;
+        let may_be_left = cramped || self.model.nodes.values().any(closes_early);
         // Whoever keeps a query keeps the session in which it came.
-        let most = strangers + self.model.kept_too_long(node) + if cramped { 2 * peers } else { peers };
+        let kept = self.model.kept_too_long(node);
+        let most = strangers + kept + if may_be_left { 2 * peers } else { peers };
         let usage = self.unexcused(world, node);
         let at = node.number();
         self.demand(world, usage.connections == 0, || format!("node {at} keeps idle connections: {usage:?}"));
@@ -73,11 +82,12 @@ impl Oracle {
         self.demand(world, usage.timers == usage.sessions, || format!("unexplained timers at node {at}: {usage:?}"));
     }
 
-    /// In a world that has healed, whoever asks has a reply.
+    /// In a world that has healed, whoever asks has a reply, unless there is no place for one of the two at the other.
     pub(in crate::storm) fn all_were_answered(&mut self, world: &World, asked: &[usize]) {
         for &query in asked {
-            let ending = self.model.lives[query].ending;
-            if !matches!(ending, Some((_, Ending::Reply { .. }))) {
+            let Life { question, ending, .. } = &self.model.lives[query];
+            let shut_out = self.model.may_shut_out(question.from, question.to);
+            if !shut_out && !matches!(ending, Some((_, Ending::Reply { .. }))) {
                 let what = format!("query {query} was asked in a world that has healed, in vain: {ending:?}");
                 self.violate(world, what);
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use egtp::{Config, Executed, Failure, Instant, PeerRefusal, Reason, Stage};
+use egtp::{Config, Executed, Failure, Instant, Limits, PeerRefusal, Reason, Refusal, Stage};
 
 use super::life::Question;
 use super::model::Model;
@@ -19,6 +19,9 @@ struct Facts {
     asker: NodeIndex,
     peer: NodeIndex,
 }
+
+/// Sets a limit.
+type Limit = fn(&mut Limits);
 
 fn at(millis: u64) -> Instant {
     Instant::from_micros(1_000_000 + millis * 1000)
@@ -37,17 +40,28 @@ const TIMEOUT: Ending =
 
 impl Facts {
     fn new() -> Self {
+        Self::limited(|_| {}, |_| {})
+    }
+
+    /// The same of nodes with limits of their own.
+    fn limited(of_asker: impl FnOnce(&mut Limits), of_peer: impl FnOnce(&mut Limits)) -> Self {
         let mut world = World::new(1, Network::default());
-        let (asker, peer) = (world.add_node(), world.add_node());
-        let nodes = [(asker, Config::default()), (peer, Config::default())];
+        let mut nodes = [(); 2].map(|()| (world.add_node(), Config::default()));
+        of_asker(&mut nodes[0].1.limits);
+        of_peer(&mut nodes[1].1.limits);
+        let [(asker, _), (peer, _)] = nodes;
         Self { model: Model::new(Network::default(), &nodes, world.now()), asker, peer }
     }
 
     /// The asker asks query 0, 1, ... and does what leads to the peer.
     fn asks(&mut self, millis: u64, type_name: &'static str) {
+        self.asks_at_length(millis, type_name, 8);
+    }
+
+    fn asks_at_length(&mut self, millis: u64, type_name: &'static str, bytes: usize) {
         let (from, to) = (self.asker, self.peer);
         let soft = Some(HARD / 2);
-        self.model.asks(at(millis), Question { from, to, type_name, bytes: 8, soft, hard: HARD });
+        self.model.asks(at(millis), Question { from, to, type_name, bytes, soft, hard: HARD });
         self.at(millis, from, &What::LooksUp { peer: to });
         self.at(millis, from, &What::Dials { peer: to });
     }
@@ -365,4 +379,201 @@ fn a_notice_that_comes_twice_or_to_nobody_or_not_at_all_in_a_calm_world_is_wrong
     facts.model.notifies(at(100), asker, peer);
     facts.waits_until(3_000);
     facts.are_wrong("notice 1 from node 0 to node 1, sent at 1.100000s, was due by");
+}
+
+/// What a peer says instead of its handler.
+fn refused(refusal: PeerRefusal) -> Ending {
+    failed(Reason::RefusedByPeer(refusal), Executed::No, Stage::Wire)
+}
+
+#[test]
+fn a_node_that_refuses_to_ask_before_its_limit_is_reached_is_wrong() {
+    let asked_twice = |limit: Limit| {
+        let mut facts = Facts::limited(limit, |_| {});
+        facts.asks(0, ECHO);
+        facts.asks(0, ECHO);
+        facts
+    };
+    let mut due = asked_twice(|limits| limits.queries = 1);
+    due.model.refuses_to_ask(at(0), 1, Refusal::TooManyQueries);
+    due.are_right();
+    let mut early = asked_twice(|limits| limits.queries = 2);
+    early.model.refuses_to_ask(at(0), 1, Refusal::TooManyQueries);
+    early.are_wrong("too many queries are outstanding: 1 queries of 79 bytes wait at most");
+    let mut other = asked_twice(|limits| limits.queries = 1);
+    other.model.refuses_to_ask(at(0), 1, Refusal::ShuttingDown);
+    other.are_wrong("the node is shutting down");
+
+    let mut due = asked_twice(|limits| limits.query_bytes = 157);
+    due.model.refuses_to_ask(at(0), 1, Refusal::TooManyQueryBytes);
+    due.are_right();
+    let mut early = asked_twice(|limits| limits.query_bytes = 158);
+    early.model.refuses_to_ask(at(0), 1, Refusal::TooManyQueryBytes);
+    early.are_wrong("take too much memory: 1 queries of 79 bytes wait at most");
+    let mut over = asked_twice(|limits| limits.queries = 1);
+    over.ends(20_000, 0, TIMEOUT);
+    over.model.violations.clear();
+    over.model.refuses_to_ask(at(20_001), 1, Refusal::TooManyQueries);
+    over.are_wrong("0 queries of 0 bytes wait at most");
+}
+
+#[test]
+fn a_notice_takes_the_place_of_a_query_until_it_is_acknowledged() {
+    for (refused_at, is_due) in [(60, true), (2_000, false)] {
+        let mut facts = Facts::limited(|limits| limits.queries = 1, |_| {});
+        let (asker, peer) = (facts.asker, facts.peer);
+        facts.model.notifies(at(0), asker, peer);
+        facts.model.noticed(at(50), 0, asker, peer);
+        facts.model.notifies(at(refused_at), asker, peer);
+        facts.model.refuses_to_notify(at(refused_at), 1, Refusal::TooManyQueries);
+        if is_due { facts.are_right() } else { facts.are_wrong("notice 1 is refused at 3.000000s by its own node") }
+    }
+}
+
+#[test]
+fn a_node_that_has_no_place_for_a_peer_has_met_as_many_others() {
+    for (limit, is_due) in [(2, true), (3, false)] {
+        let mut world = World::new(1, Network::default());
+        let nodes = [(); 4].map(|()| {
+            let mut config = Config::default();
+            config.limits.peers = limit;
+            (world.add_node(), config)
+        });
+        let mut model = Model::new(Network::default(), &nodes, world.now());
+        let [asker, others @ ..] = nodes.map(|(node, _)| node);
+        for to in others {
+            let question = Question { from: asker, to, type_name: ECHO, bytes: 8, soft: None, hard: HARD };
+            model.asks(at(0), question);
+        }
+        model.refuses_to_ask(at(0), 2, Refusal::TooManyPeers);
+        assert_eq!(model.violations.is_empty(), is_due, "{:?}", model.violations);
+    }
+}
+
+#[test]
+fn a_peer_that_is_busy_has_as_many_queries_as_it_takes() {
+    let asked_twice = |limit: Limit| {
+        let mut facts = Facts::limited(|_| {}, limit);
+        facts.at(0, facts.asker, &What::LooksUp { peer: facts.peer });
+        facts.at(0, facts.peer, &What::LooksUp { peer: facts.asker });
+        facts.at(0, facts.peer, &What::Dials { peer: facts.asker });
+        facts.asks(0, KEEP);
+        facts.arrives(50, 0);
+        facts.asks(100, NO);
+        facts
+    };
+    let limits: [(PeerRefusal, Limit, Limit); 2] = [
+        (PeerRefusal::Busy, |limits| limits.incoming = 1, |limits| limits.incoming = 2),
+        (PeerRefusal::BusyWithYou, |limits| limits.incoming_per_peer = 1, |limits| limits.incoming_per_peer = 2),
+    ];
+    for (refusal, reached, not_reached) in limits {
+        let mut due = asked_twice(reached);
+        due.ends(150, 1, refused(refusal));
+        due.are_right();
+        let mut early = asked_twice(not_reached);
+        early.ends(150, 1, refused(refusal));
+        early.are_wrong("allowed was only hard-timeout");
+        let mut over = asked_twice(reached);
+        over.answers(200, 0);
+        over.ends(210, 0, REPLY);
+        over.ends(210, 1, failed(Reason::Cancelled, Executed::No, Stage::Wire));
+        over.model.violations.clear();
+        over.asks(300, NO);
+        over.ends(350, 2, refused(refusal));
+        over.are_wrong("allowed was only hard-timeout");
+    }
+    let mut told = Facts::limited(|_| {}, |limits| limits.incoming_per_peer = 1);
+    told.asks(0, KEEP);
+    told.arrives(50, 0);
+    told.asks(100, NO);
+    told.ends(150, 1, refused(PeerRefusal::BusyWithYou));
+    told.are_wrong("allowed was only hard-timeout");
+}
+
+#[test]
+fn a_peer_that_has_no_memory_for_a_query_was_sent_long_ones() {
+    let refused_of = |lengths: &[usize], limit: Limit| {
+        let mut facts = Facts::limited(|_| {}, limit);
+        for &bytes in lengths {
+            facts.asks_at_length(0, NEVER, bytes);
+        }
+        facts.ends(50, 0, refused(PeerRefusal::NoMemory));
+        facts
+    };
+    refused_of(&[30_000], |limits| limits.assembly_bytes_per_peer = 20_000).are_right();
+    refused_of(&[30_000, 17_000], |limits| limits.assembly_bytes = 40_000).are_right();
+    let alone = "allowed was only hard-timeout";
+    refused_of(&[30_000], |limits| limits.assembly_bytes = 40_000).are_wrong(alone);
+    refused_of(&[30_000, 1_000], |limits| limits.assembly_bytes_per_peer = 31_000).are_wrong(alone);
+    refused_of(&[1_000, 30_000], |limits| limits.assembly_bytes = 20_000).are_wrong(alone);
+    let mut whole = Facts::limited(|_| {}, |limits| limits.assembly_bytes = 40_000);
+    whole.asks_at_length(0, KEEP, 17_000);
+    whole.arrives(50, 0);
+    whole.asks_at_length(60, NEVER, 30_000);
+    whole.ends(150, 1, refused(PeerRefusal::NoMemory));
+    whole.are_wrong(alone);
+}
+
+#[test]
+fn a_reply_that_finds_no_memory_is_a_long_one() {
+    let no_memory = failed(Reason::RefusedHere(Refusal::TooManyQueryBytes), Executed::Maybe, Stage::Peer);
+    let too_long = failed(Reason::RefusedByPeer(PeerRefusal::ReplyTooLong), Executed::Maybe, Stage::Peer);
+    let of_length = |bytes: usize, ending: Ending| {
+        let limit_here = |limits: &mut Limits| limits.assembly_bytes_per_peer = 20_000;
+        let limit_there = |limits: &mut Limits| limits.reply_bytes_per_peer = 20_000;
+        let mut facts = Facts::limited(limit_here, limit_there);
+        facts.asks_at_length(0, KEEP, bytes);
+        facts.arrives(100, 0);
+        facts.at(200, facts.peer, &What::Answers { query: 0, bytes });
+        facts.ends(300, 0, ending);
+        facts
+    };
+    for ending in [no_memory, too_long] {
+        of_length(30_000, ending).are_right();
+        of_length(17_000, ending).are_wrong("allowed was only hard-timeout");
+    }
+
+    let mut together = Facts::limited(|_| {}, |limits| limits.reply_bytes = 60_000);
+    together.asks_at_length(0, KEEP, 25_000);
+    together.asks_at_length(0, KEEP, 25_000);
+    for query in [0, 1] {
+        together.arrives(100, query);
+        together.at(200, together.peer, &What::Answers { query, bytes: 25_000 });
+    }
+    together.ends(300, 1, too_long);
+    together.are_right();
+    together.asks_at_length(400, KEEP, 25_000);
+    together.ends(500, 0, Ending::Reply { bytes: 25_000 });
+    together.arrives(500, 2);
+    together.at(600, together.peer, &What::Answers { query: 2, bytes: 25_000 });
+    together.ends(700, 2, too_long);
+    together.are_wrong("allowed was only hard-timeout");
+}
+
+#[test]
+fn only_a_node_with_few_places_for_sessions_or_connections_lacks_one() {
+    let lacks = |refusal, limit: Limit| {
+        let mut facts = Facts::limited(limit, |_| {});
+        facts.asks(0, ECHO);
+        facts.ends(50, 0, failed(Reason::RefusedHere(refusal), Executed::No, Stage::Handshake));
+        facts
+    };
+    lacks(Refusal::TooManySessions, |limits| limits.sessions = 2).are_right();
+    lacks(Refusal::TooManyConnections, |limits| limits.connections = 2).are_right();
+    lacks(Refusal::TooManySessions, |limits| limits.connections = 2).are_wrong("allowed was only hard-timeout");
+    lacks(Refusal::TooManyConnections, |limits| limits.sessions = 2).are_wrong("allowed was only hard-timeout");
+    lacks(Refusal::TooManySessions, |_| {}).are_wrong("allowed was only hard-timeout");
+}
+
+#[test]
+fn only_a_node_with_few_places_for_peers_sessions_or_handshakes_may_shut_others_out() {
+    let limits: [Limit; 3] =
+        [|limits| limits.peers = 2, |limits| limits.sessions = 2, |limits| limits.handshakes_per_second = 1];
+    for limit in limits {
+        for facts in [Facts::limited(limit, |_| {}), Facts::limited(|_| {}, limit)] {
+            assert!(facts.model.may_shut_out(facts.asker, facts.peer));
+        }
+    }
+    let facts = Facts::limited(|limits| limits.queries = 1, |limits| limits.incoming = 1);
+    assert!(!facts.model.may_shut_out(facts.asker, facts.peer));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use egtp::{Executed, Failure, Instant, PeerRefusal, Reason, Refusal, Stage};
+use egtp::{Executed, Failure, Instant, PeerRefusal, Reason, Stage};
 
 use super::clock::Window;
 use super::faults::{Fault, Kind, Place};
@@ -26,11 +26,11 @@ impl Model {
     pub(super) fn wrong_ending(&self, at: Instant, query: usize, ending: Ending) -> Vec<String> {
         let life = &self.lives[query];
         let mut wrong = Vec::new();
-        let allowed = self.allowed(at, life);
         let reason = match ending {
             Ending::Reply { .. } => None,
             Ending::Failed(failure) => Some(failure.reason),
         };
+        let allowed = self.allowed(at, life, reason);
         let same: Vec<&Allowed> = allowed.iter().filter(|allowed| allowed.reason == reason).collect();
         if same.is_empty() {
             wrong.push(format!("ended at {at} as {ending}; {}", list(&allowed)));
@@ -55,7 +55,8 @@ impl Model {
         wrong
     }
 
-    fn allowed(&self, at: Instant, life: &Life) -> Vec<Allowed> {
+    /// Which verdicts are allowed. Limits are looked at only as far as one of them may have led to what came.
+    fn allowed(&self, at: Instant, life: &Life, came: Option<Reason>) -> Vec<Allowed> {
         let deadline = self.window(life.question.from, life.hard);
         let least = if life.is_to_itself() { Duration::ZERO } else { self.pace.least() };
         let mut allowed =
@@ -87,19 +88,15 @@ impl Model {
                     allow(Some(reason), life.asked + earliest, why);
                 }
             }
-            if let Some(cramped) = self.fault(life, at, Duration::ZERO, &[Kind::Cramped]) {
-                for refusal in [Refusal::TooManyConnections, Refusal::TooManySessions, Refusal::TooManyQueryBytes] {
-                    allow(Some(Reason::RefusedHere(refusal)), life.asked, cramped.clone());
-                }
-            }
+        }
+        if let Some((reason, (earliest, why))) = came.and_then(|came| Some((came, self.limit_reached(life, came)?))) {
+            allow(Some(reason), earliest, why);
         }
         allowed
     }
 
-    /// What a peer may answer instead of its handler.
+    /// What a peer may answer instead of its handler, other than because of its limits.
     fn refusals(&self, life: &Life, at: Instant) -> Vec<(PeerRefusal, String)> {
-        let (from, to) = (life.question.from, life.question.to);
-        let limits = &self.nodes[&to].limits;
         let mut refusals = Vec::new();
         if life.expected().0 == super::life::Expected::UnknownType {
             refusals.push((PeerRefusal::UnknownType, "nobody serves the type".to_owned()));
@@ -108,29 +105,7 @@ impl Model {
         if let Some(step) = self.fault(life, at, self.pace.ways(8), &[Kind::Clock]) {
             refusals.extend([PeerRefusal::TooLate, PeerRefusal::NoMemory].map(|refusal| (refusal, step.clone())));
         }
-        let asked = self.lives.len();
-        if asked + self.taken_by_adversary(to) > limits.incoming {
-            refusals.push((PeerRefusal::Busy, format!("it takes {} queries", limits.incoming)));
-        }
-        // Whoever was dialled was told how much is taken, and keeps to it, but for what it left behind.
-        let was_told =
-            self.reach.last_dial(to, from).is_none() && !self.lives.iter().any(|life| self.was_left(life, from, to));
-        if asked > limits.incoming_per_peer && !was_told {
-            refusals.push((PeerRefusal::BusyWithYou, format!("it takes {} from one peer", limits.incoming_per_peer)));
-        }
-        let largest = 4 * (life.body() + 200);
-        if limits.assembly_bytes_per_peer < largest || limits.assembly_bytes < largest * self.nodes.len() {
-            refusals.push((PeerRefusal::NoMemory, "it has little memory".to_owned()));
-        }
         refusals
-    }
-
-    /// Whether the recipient of a query may not have heard that nobody waits for it any more.
-    fn was_left(&self, life: &Life, from: NodeIndex, to: NodeIndex) -> bool {
-        let lost = |ended| self.faults.between(from, to).any(|fault| fault.until.is_none_or(|until| until >= ended));
-        (life.question.from, life.question.to) == (from, to)
-            && life.may_wait_for_its_handler()
-            && (life.asker_gone.is_some() || life.ending.is_some_and(|(ended, _)| lost(ended)))
     }
 
     /// Why a peer may be unreachable.
