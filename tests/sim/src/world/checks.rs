@@ -50,6 +50,11 @@ impl World {
         }
     }
 
+    /// Whether so much went wrong that nothing is learned from more of it, and a clock that only crawls may stop.
+    pub(super) fn has_failed(&self) -> bool {
+        self.checks.violations.len() >= KEPT
+    }
+
     /// Looks at every host at which something happened at this instant. The clock is about to move.
     pub(super) fn check(&mut self) {
         for index in std::mem::take(&mut self.checks.touched) {

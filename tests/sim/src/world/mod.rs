@@ -275,7 +275,8 @@ impl World {
         self.lazy = lazy;
     }
 
-    /// Lets time pass, and hands every delivery to `on_delivery` at the instant at which it is made.
+    /// Lets time pass, and hands every delivery to `on_delivery` at the instant at which it is made. In a world with as many
+    /// violations as are kept, nothing happens any more.
     pub fn run(&mut self, time: Duration, mut on_delivery: impl FnMut(&mut Self, NodeIndex, Delivery)) {
         let until = self.now + time;
         let mut steps = 0;
@@ -297,6 +298,9 @@ impl World {
                 steps = 0;
             }
             let Some(next) = next else { break };
+            if self.has_failed() {
+                break;
+            }
             steps += 1;
             if steps > STEPS_AT_ONE_INSTANT * (self.hosts.len() + self.strangers.len()) {
                 self.violate("the clock stands still");
