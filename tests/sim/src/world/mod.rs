@@ -21,8 +21,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use egtp::{
-    CheckedConfig, Delivery, Event, Identity, Instant, Node, NodeId, Note, Query, QueryId, Refusal, ReplyToken,
-    SignedRecord,
+    CheckedConfig, ConnectionId, Delivery, Event, Identity, Instant, Node, NodeId, Note, Query, QueryId, Refusal,
+    ReplyToken, SignedRecord,
 };
 
 use self::checks::Checks;
@@ -246,6 +246,11 @@ impl World {
     /// The notes that came after the first `seen` of all, as [`World::lookups_since`].
     pub fn notes_since(&self, seen: &mut u64) -> &[(Instant, NodeIndex, Note)] {
         self.notes.since(seen)
+    }
+
+    /// A node's open connections, under the names that it has for them.
+    pub fn connections(&self, index: NodeIndex) -> Vec<ConnectionId> {
+        self.hosts[index.0].sockets.keys().copied().collect()
     }
 
     /// How many events nodes and strangers were told so far.

@@ -1,0 +1,161 @@
+//! What a node holds for others, as long as nobody takes it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use egtp::{
+    Action, CheckedConfig, Config, ConnectionId, Delivery, Event, Instant, Limits, MAX_BODY, MAX_HARD_TIMEOUT, Node,
+    PeerRefusal, Query, QueryId, Rate, Reason, Refusal, Throttle, TransportAction, Verdict,
+};
+use egtp_sim::NodeIndex;
+use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
+
+const MICROSECOND: Duration = Duration::from_micros(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// One node, and one that is connected with it and has these limits, with the names of their connection at either end.
+fn connected(limit: impl FnOnce(&mut Limits)) -> (Scene, [(NodeIndex, ConnectionId); 2]) {
+    let mut scene = Scene::new(1);
+    let nodes = [scene.add_node(), scene.add_node_with(limited(limit))];
+    scene.ask(nodes[0], nodes[1], query(ECHO, b"connects"));
+    scene.run_secs(1);
+    let ends = nodes.map(|node| (node, scene.world.connections(node)[0]));
+    (scene, ends)
+}
+
+fn limited(limit: impl FnOnce(&mut Limits)) -> CheckedConfig {
+    let mut config = Config::default();
+    limit(&mut config.limits);
+    config.check().unwrap()
+}
+
+/// Takes from a node everything that it has to write, as a link would.
+fn take_written(node: &mut Node, now: Instant, connection: ConnectionId) -> Vec<u8> {
+    let mut written = Vec::new();
+    while !node.to_write(connection).is_empty() {
+        let bytes = node.to_write(connection).to_vec();
+        node.handle(now, Event::Written(connection, bytes.len()));
+        written.extend(bytes);
+    }
+    written
+}
+
+#[test]
+fn while_too_many_deliveries_wait_nothing_is_read_and_then_reading_resumes() {
+    let (mut scene, [(asker, to_peer), (peer, to_asker)]) = connected(|limits| limits.undelivered_bytes = 10_000);
+    let to = scene.world.id(peer);
+    let bytes = scene.world.with(asker, |node, now| {
+        for _ in 0..20 {
+            node.query(now, to, query(ECHO, &[7; 1000])).unwrap();
+        }
+        take_written(node, now, to_peer)
+    });
+    scene.world.with(peer, |node, now| {
+        node.handle(now, Event::Received(to_asker, &bytes));
+        assert_eq!(node.wants_read(to_asker), 0);
+        let (mut delivered, mut hinted) = (Vec::new(), false);
+        while let Some(action) = node.poll() {
+            match action {
+                Action::Deliver(Delivery::Query { token, body, .. }) => delivered.push((token, body)),
+                Action::Transport(TransportAction::Changed { .. }) => hinted |= node.wants_read(to_asker) > 0,
+                _ => {}
+            }
+        }
+        assert_eq!((delivered.len(), hinted), (20, true));
+        for (token, body) in delivered {
+            node.reply(now, token, body).unwrap();
+        }
+    });
+    scene.run_secs(1);
+    assert_eq!(scene.told.verdicts.len(), 21);
+    assert_eq!(scene.world.violations(), [""; 0]);
+}
+
+#[test]
+fn while_a_stranger_takes_no_answers_nothing_is_read_from_it_and_then_reading_resumes() {
+    let (mut scene, asker, peer) = Scene::of_two(1);
+    scene.run_secs(1);
+    let (to, from) = (scene.world.id(peer), scene.world.address(asker));
+    let record = scene.world.node(peer).record().unwrap().clone();
+    let hello = scene.world.with(asker, |node, now| {
+        node.learn(now, record).unwrap();
+        node.query(now, to, query(ECHO, b"?")).unwrap();
+        let connection = std::iter::from_fn(|| node.poll()).find_map(|action| match action {
+            Action::Transport(TransportAction::Connect { connection, .. }) => Some(connection),
+            _ => None,
+        });
+        let connection = connection.unwrap();
+        node.handle(now, Event::Connected(connection));
+        take_written(node, now, connection)
+    });
+    scene.world.with(peer, |node, now| {
+        let connection = node.accept(now, from).unwrap();
+        let mut said = 0;
+        while node.wants_read(connection) > 0 {
+            assert!(said < 10_000, "it reads for ever");
+            node.handle(now, Event::Received(connection, &hello));
+            said += 1;
+        }
+        assert!(said > 100);
+        take_written(node, now, connection);
+        assert!(node.wants_read(connection) > 0);
+    });
+}
+
+#[test]
+fn what_is_out_of_range_is_handed_back_and_nothing_has_happened() {
+    let (mut scene, [(asker, _), (peer, _)]) = connected(|_| {});
+    let to = scene.world.id(peer);
+    let cases: [(Query, Refusal); 5] = [
+        (query(ECHO, &[7; MAX_BODY + 1]), Refusal::BodyTooLong),
+        (query(ECHO, b"?").hard_timeout(Duration::ZERO), Refusal::HardTimeoutOutOfRange),
+        (query(ECHO, b"?").hard_timeout(MAX_HARD_TIMEOUT + MICROSECOND), Refusal::HardTimeoutOutOfRange),
+        (query(ECHO, b"?").hard_timeout(SECOND).soft_timeout(SECOND), Refusal::SoftTimeoutNotShorter),
+        (query(ECHO, b"?").hard_timeout(SECOND).soft_timeout(2 * SECOND), Refusal::SoftTimeoutNotShorter),
+    ];
+    for (query, why) in cases {
+        let before = scene.world.node(asker).usage();
+        let refused = scene.world.with(asker, |node, now| node.query(now, to, query.clone()));
+        assert_eq!(refused, Err((why, query)));
+        assert_eq!(scene.world.node(asker).usage(), before, "{why:?}");
+    }
+    let longest = query(KEEP, &long_body(MAX_BODY)).hard_timeout(MAX_HARD_TIMEOUT).soft_timeout(MAX_HARD_TIMEOUT / 2);
+    let asked = scene.ask(asker, peer, longest);
+    scene.run_secs(10);
+    let (_, token, body) = scene.told.kept.pop().unwrap();
+    let too_long = [&body[..], b"!"].concat();
+    let unsent = scene.world.with(peer, |node, now| node.reply(now, token, too_long).unwrap_err());
+    assert_eq!((unsent.why, unsent.body.len()), (Refusal::BodyTooLong, MAX_BODY + 1));
+    scene.world.reply(peer, unsent.token, body.clone());
+    scene.run_secs(10);
+    assert_eq!(scene.reply(asker, asked), body);
+}
+
+#[test]
+fn an_answer_that_finds_no_room_to_wait_in_goes_as_one_that_is_too_long() {
+    let too_long = Reason::RefusedByPeer(PeerRefusal::ReplyTooLong);
+    for (limit, answered) in [
+        // Nobody has more of it than is left for others.
+        ((|limits| limits.reply_bytes = 50_000) as fn(&mut Limits), 1),
+        (|limits| limits.reply_bytes_per_peer = 50_000, 2),
+    ] {
+        let (mut scene, [(asker, _), (peer, _)]) = connected(limit);
+        let third = scene.add_node();
+        let slow = Throttle { up_per_connection: Rate::bytes_per_second(4_000), ..Throttle::default() };
+        scene.world.with(peer, |node, now| node.set_throttle(now, slow));
+        let asked: Vec<QueryId> = (0..4).map(|_| scene.ask(asker, peer, query(KEEP, &[7; 20_000]))).collect();
+        scene.run_secs(1);
+        scene.answer_kept();
+        let other = scene.ask(third, peer, query(ECHO, b"and I?"));
+        scene.run_secs(50);
+        for (number, asked) in (0..).zip(asked) {
+            match scene.verdict(asker, asked).1 {
+                Verdict::Reply(reply) => assert!(number < answered && reply.body == [7; 20_000]),
+                Verdict::Failed(failure) => assert_eq!((number >= answered, failure.reason), (true, too_long)),
+            }
+        }
+        assert_eq!(scene.reply(third, other), b"and I?");
+        assert_eq!(scene.world.node(peer).usage().reply_bytes, 0);
+        assert_eq!(scene.world.violations(), [""; 0]);
+    }
+}
