@@ -202,13 +202,17 @@ impl Oracle {
         }
     }
 
-    /// Whoever is given another node's record, or one that is damaged, notices.
+    /// Whoever is given another node's record, or one that is damaged, notices, if it still waits for it.
     fn nobody_believes_it(&mut self, world: &World, seen: &[(Instant, NodeIndex, What)]) {
         let lookups = seen.iter().filter(|_| self.directory == Directory::Wrong);
         let believed = lookups.filter_map(|&(at, node, ref what)| match *what {
             What::LooksUp { peer } if !self.model.is_unknown(peer) => {
                 let noted = What::Noted { cause: Cause::RecordNotGenuine, peer: Some(peer) };
-                (!seen.contains(&(at, node, noted))).then_some((node, peer))
+                let waits = self
+                    .waiting
+                    .iter()
+                    .any(|(&(asker, _), &query)| asker == node && self.model.lives[query].question.to == peer);
+                (waits && !seen.contains(&(at, node, noted))).then_some((node, peer))
             }
             _ => None,
         });
