@@ -202,7 +202,8 @@ impl Oracle {
         }
     }
 
-    /// Whoever is given another node's record, or one that is damaged, notices, if it still waits for it.
+    /// Whoever is given another node's record, or one that is damaged, notices, if it still waits for it: not if it has just gone on
+    /// after it stood still, and all that was due meanwhile comes at once.
     fn nobody_believes_it(&mut self, world: &World, seen: &[(Instant, NodeIndex, What)]) {
         let lookups = seen.iter().filter(|_| self.directory == Directory::Wrong);
         let believed = lookups.filter_map(|&(at, node, ref what)| match *what {
@@ -212,7 +213,7 @@ impl Oracle {
                     .waiting
                     .iter()
                     .any(|(&(asker, _), &query)| asker == node && self.model.lives[query].question.to == peer);
-                (waits && !seen.contains(&(at, node, noted))).then_some((node, peer))
+                (waits && self.model.thawed(node) < at && !seen.contains(&(at, node, noted))).then_some((node, peer))
             }
             _ => None,
         });

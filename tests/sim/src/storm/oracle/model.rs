@@ -401,6 +401,11 @@ impl Model {
         self.nodes[&node].clock
     }
 
+    /// Since when a node has been able to do what is due.
+    pub(super) fn thawed(&self, node: NodeIndex) -> Instant {
+        self.nodes[&node].thawed
+    }
+
     pub(super) fn is_frozen(&self, node: NodeIndex) -> bool {
         self.faults.goes_on(Kind::Frozen, Place::Node(node))
     }

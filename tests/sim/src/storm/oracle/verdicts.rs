@@ -141,12 +141,12 @@ impl Model {
         self.fault(life, at, settles, &kinds).or_else(|| self.stalled(life, at))
     }
 
-    /// Something between the two lasted, or has lasted lately, so long that dials and probes were given up.
+    /// Something between the two lasted, or has lasted lately, so long that dials, probes and leave-taking were given up.
     fn stalled(&self, life: &Life, at: Instant) -> Option<String> {
         let (from, to) = (life.question.from, life.question.to);
         let patience = [from, to].map(|node| {
             let timers = &self.nodes[&node].timers;
-            timers.connect.min(timers.authenticate).min(timers.probe_answer)
+            timers.connect.min(timers.authenticate).min(timers.probe_answer).min(timers.linger)
         });
         let patience = patience[0].min(patience[1]).saturating_sub(self.pace.ways(4));
         let lately = back(at, self.settles(from, to));
