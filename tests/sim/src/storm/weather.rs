@@ -342,7 +342,7 @@ fn draw_limits(choice: &mut Choice, limits: &mut Limits) {
     }
     let Limits { incoming, lookups, stored_records, tentative_sessions, unauthenticated_connections, .. } = limits;
     let few =
-        [(incoming, 3), (lookups, 1), (stored_records, 1), (tentative_sessions, 2), (unauthenticated_connections, 2)];
+        [(incoming, 1), (lookups, 1), (stored_records, 1), (tentative_sessions, 2), (unauthenticated_connections, 2)];
     for (limit, least) in few {
         if choice.per_mille(60) {
             *limit = least + choice.index(3);
