@@ -253,11 +253,6 @@ impl World {
         self.hosts[index.0].sockets.keys().copied().collect()
     }
 
-    /// A node's open connections, under the names that it has for them.
-    pub fn connections(&self, index: NodeIndex) -> Vec<ConnectionId> {
-        self.hosts[index.0].sockets.keys().copied().collect()
-    }
-
     /// How many events nodes and strangers were told so far.
     pub fn events(&self) -> u64 {
         self.events
