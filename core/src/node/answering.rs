@@ -313,11 +313,14 @@ impl Node {
             self.after_answer(incoming, session, connection);
             return;
         }
-        let (code, body) =
-            if self.has_room_for_reply(peer, body.len()) { (code, body) } else { (ReplyCode::ReplyTooLong, &[][..]) };
         let nonce = self.random.nonce();
-        let message =
-            message::encode(Kind::Reply, incoming.from, nonce, Some(incoming.reference), &incoming.type_name, body);
+        let saying = |body| {
+            message::encode(Kind::Reply, incoming.from, nonce, Some(incoming.reference), &incoming.type_name, body)
+        };
+        let (mut code, mut message) = (code, saying(body));
+        if !body.is_empty() && !self.has_room_for_reply(peer, message.len()) {
+            (code, message) = (ReplyCode::ReplyTooLong, saying(&[]));
+        }
         let total = message.len();
         let via = self.connections.contains_key(&connection).then_some(connection);
         self.charge_reply(peer, total);
