@@ -53,6 +53,8 @@ pub(super) struct Wire {
     pub(super) peer: Option<[u8; 20]>,
     /// A handshake that waits for its WELCOME.
     pub(super) handshake: Option<Handshake>,
+    /// What the handshake of a peer was told instead of an answer.
+    pub(super) retries: Retries,
     /// It says nothing more on it.
     pub(super) silent: bool,
 }
@@ -62,6 +64,16 @@ pub(super) struct Handshake {
     pub(super) isid: Sid,
     pub(super) initiator: Initiator,
     pub(super) noise: Vec<u8>,
+}
+
+/// The RETRYs that one handshake was given.
+#[derive(Debug, Default)]
+pub(super) struct Retries {
+    pub(super) isid: Sid,
+    /// The HELLO that came last was answered with one.
+    pub(super) is_last: bool,
+    /// How many of them the peer has followed.
+    pub(super) followed: usize,
 }
 
 /// An answer that is held back, and the query that it settles.
@@ -195,7 +207,10 @@ impl Mind {
 
     fn packet(&mut self, line: Line, packet: &[u8]) {
         match Packet::parse(packet) {
-            Some(Packet::Hello { isid, cookie: _, noise }) => self.hello(line, isid, &noise),
+            Some(Packet::Hello { isid, cookie, noise }) => {
+                self.follows_retry(line, isid, cookie);
+                self.hello(line, isid, &noise);
+            }
             Some(Packet::Welcome { isid, noise }) => self.welcome(line, isid, &noise),
             Some(Packet::Retry { isid, cookie }) => self.retry(line, isid, cookie),
             Some(Packet::Sealed { sid, packet }) => self.sealed(line, sid, &packet),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use egtp::Instant;
 
-use super::lines::{Handshake, Mind};
+use super::lines::{Handshake, Mind, Retries, Wire};
 use super::moves::{Face, NO_PONG};
 use super::trick::Manner;
 use crate::Line;
@@ -63,6 +63,9 @@ pub(super) struct Welcomed {
 const MEMORY: usize = 4096;
 const SESSIONS: usize = 256;
 const WELCOMED: usize = 16;
+/// What it gives for a cookie, and how many of those a node takes for one handshake.
+const COOKIE: [u8; 16] = [7; 16];
+const MOST_RETRIES: usize = 4;
 /// As many as a peer may have outstanding unless the manner says otherwise.
 const ALLOWED: u16 = 100;
 
@@ -125,7 +128,7 @@ impl Mind {
         match self.manner {
             Manner::WelcomesNever => return,
             Manner::BusyForEver => return self.send(line, Packet::Busy { isid, code: 1, wait_secs: 1 }.encode()),
-            Manner::RetryForEver => return self.send(line, Packet::Retry { isid, cookie: [7; 16] }.encode()),
+            Manner::RetryForEver => return self.say_retry(line, isid),
             Manner::WelcomesWrongly => {
                 return self.send(line, Packet::Welcome { isid, noise: vec![7; 72] }.encode());
             }
@@ -149,6 +152,27 @@ impl Mind {
             self.welcomed.pop_front();
         }
         self.send(line, packet);
+    }
+
+    fn say_retry(&mut self, line: Line, isid: Sid) {
+        if let Some(wire) = self.lines.get_mut(&line) {
+            wire.retries.is_last = true;
+        }
+        self.send(line, Packet::Retry { isid, cookie: COOKIE }.encode());
+    }
+
+    /// A HELLO has come. If the last one was answered with RETRY, it comes for that.
+    pub(super) fn follows_retry(&mut self, line: Line, isid: Sid, cookie: [u8; 16]) {
+        let Some(Wire { retries, .. }) = self.lines.get_mut(&line) else { return };
+        if retries.isid != isid {
+            *retries = Retries { isid, ..Retries::default() };
+        }
+        if std::mem::take(&mut retries.is_last) && cookie == COOKIE {
+            retries.followed += 1;
+            if retries.followed > MOST_RETRIES {
+                self.evidence.proof(self.now, "has sent the same HELLO with more cookies than four");
+            }
+        }
     }
 
     /// Which of the sessions that a peer asks about it still holds.
