@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use egtp::internal::digest;
 use egtp::{
     Action, CheckedConfig, Config, ConnectionId, Delivery, Event, Instant, Limits, MAX_BODY, MAX_HARD_TIMEOUT, Node,
     PeerRefusal, Query, QueryId, Rate, Reason, Refusal, Throttle, TransportAction, Verdict,
@@ -114,13 +115,15 @@ fn what_is_out_of_range_is_handed_back_and_nothing_has_happened() {
         (query(ECHO, b"?").hard_timeout(SECOND).soft_timeout(2 * SECOND), Refusal::SoftTimeoutNotShorter),
     ];
     for (query, why) in cases {
-        let before = scene.world.node(asker).usage();
+        let before = digest(scene.world.node(asker));
         let refused = scene.world.with(asker, |node, now| node.query(now, to, query.clone()));
         assert_eq!(refused, Err((why, query)));
-        assert_eq!(scene.world.node(asker).usage(), before, "{why:?}");
+        assert_eq!(digest(scene.world.node(asker)), before, "{why:?}");
     }
+    let before = digest(scene.world.node(asker));
     let longest = query(KEEP, &long_body(MAX_BODY)).hard_timeout(MAX_HARD_TIMEOUT).soft_timeout(MAX_HARD_TIMEOUT / 2);
     let asked = scene.ask(asker, peer, longest);
+    assert_ne!(digest(scene.world.node(asker)), before, "what is in range is remembered");
     scene.run_secs(10);
     let (_, token, body) = scene.told.kept.pop().unwrap();
     let too_long = [&body[..], b"!"].concat();
