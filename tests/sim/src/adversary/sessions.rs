@@ -291,7 +291,11 @@ impl Mind {
                 let held = self.held_of(peer, &asked);
                 self.say(line, sid, &[Frame::Pong { token, held }]);
             }
-            Frame::Pong { token, .. } => {
+            Frame::Pong { token, held: sessions } => {
+                // None of its PINGs that is answered asks about any.
+                if sessions != 0 {
+                    self.evidence.proof(self.now, "says that it holds sessions that it was not asked about");
+                }
                 if !held.pings.remove(&token) || token & NO_PONG != 0 {
                     self.evidence.proof(self.now, "answered a PING twice, or one in a record that had to be dropped");
                 }
