@@ -1,12 +1,14 @@
 //! What a node holds for others, as long as nobody takes it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::iter;
 use std::time::Duration;
 
 use egtp::internal::digest;
 use egtp::{
-    Action, CheckedConfig, Config, ConnectionId, Delivery, Event, Instant, Limits, MAX_BODY, MAX_HARD_TIMEOUT, Node,
-    PeerRefusal, Query, QueryId, Rate, Reason, Refusal, Throttle, TransportAction, Verdict,
+    Action, CheckedConfig, Config, ConnectionId, Delivery, Event, Identity, Instant, Limits, MAX_BODY,
+    MAX_HARD_TIMEOUT, Node, NodeId, PeerRefusal, Query, QueryId, Rate, Reason, Refusal, Throttle, TransportAction,
+    Verdict,
 };
 use egtp_sim::NodeIndex;
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
@@ -39,6 +41,24 @@ fn take_written(node: &mut Node, now: Instant, connection: ConnectionId) -> Vec<
         written.extend(bytes);
     }
     written
+}
+
+/// What a node says first to a peer that it dials.
+fn first_message(scene: &mut Scene, from: NodeIndex, to: NodeIndex) -> Vec<u8> {
+    scene.run_secs(1);
+    let record = scene.world.node(to).record().unwrap().clone();
+    scene.world.with(from, |node, now| {
+        let to = record.node_id();
+        node.learn(now, record).unwrap();
+        node.query(now, to, query(ECHO, b"?")).unwrap();
+        let connection = iter::from_fn(|| node.poll()).find_map(|action| match action {
+            Action::Transport(TransportAction::Connect { connection, .. }) => Some(connection),
+            _ => None,
+        });
+        let connection = connection.unwrap();
+        node.handle(now, Event::Connected(connection));
+        take_written(node, now, connection)
+    })
 }
 
 #[test]
@@ -75,20 +95,8 @@ fn while_too_many_deliveries_wait_nothing_is_read_and_then_reading_resumes() {
 #[test]
 fn while_a_stranger_takes_no_answers_nothing_is_read_from_it_and_then_reading_resumes() {
     let (mut scene, asker, peer) = Scene::of_two(1);
-    scene.run_secs(1);
-    let (to, from) = (scene.world.id(peer), scene.world.address(asker));
-    let record = scene.world.node(peer).record().unwrap().clone();
-    let hello = scene.world.with(asker, |node, now| {
-        node.learn(now, record).unwrap();
-        node.query(now, to, query(ECHO, b"?")).unwrap();
-        let connection = std::iter::from_fn(|| node.poll()).find_map(|action| match action {
-            Action::Transport(TransportAction::Connect { connection, .. }) => Some(connection),
-            _ => None,
-        });
-        let connection = connection.unwrap();
-        node.handle(now, Event::Connected(connection));
-        take_written(node, now, connection)
-    });
+    let hello = first_message(&mut scene, asker, peer);
+    let from = scene.world.address(asker);
     scene.world.with(peer, |node, now| {
         let connection = node.accept(now, from).unwrap();
         let mut said = 0;
@@ -100,6 +108,37 @@ fn while_a_stranger_takes_no_answers_nothing_is_read_from_it_and_then_reading_re
         assert!(said > 100);
         take_written(node, now, connection);
         assert!(node.wants_read(connection) > 0);
+    });
+}
+
+#[test]
+fn under_pressure_a_cookie_is_asked_for_and_good_only_as_it_was_given() {
+    const KIND: usize = 5;
+    const COOKIE: std::ops::Range<usize> = 14..30;
+    let mut scene = Scene::new(1);
+    let others = [scene.add_node(), scene.add_node()];
+    let node = scene.add_node_with(limited(|limits| limits.tentative_sessions = 2));
+    let hellos = others.map(|other| first_message(&mut scene, other, node));
+    let from = scene.world.address(others[0]);
+    scene.world.with(node, |node, now| {
+        let [first, second] = [(); 2].map(|()| node.accept(now, from).unwrap());
+        let mut answer = |connection, packet: &[u8]| {
+            node.handle(now, Event::Received(connection, packet));
+            take_written(node, now, connection)
+        };
+        assert_eq!(answer(first, &hellos[0])[KIND], 2, "there is room");
+        let retry = answer(second, &hellos[1]);
+        assert_eq!(retry[KIND], 3);
+        let mut again = hellos[1].clone();
+        again[COOKIE].copy_from_slice(&retry[COOKIE]);
+        for (at, other) in [(0, 1), (3, 4), (7, 15)] {
+            let mut altered = again.clone();
+            altered[COOKIE.start + at] ^= 0x55;
+            assert_eq!(answer(second, &altered)[KIND], 3);
+            altered[COOKIE.start + other] ^= 0x55;
+            assert_eq!(answer(second, &altered)[KIND], 3, "two differences do not make up for each other");
+        }
+        assert_eq!(answer(second, &again)[KIND], 2);
     });
 }
 
@@ -161,4 +200,33 @@ fn an_answer_that_finds_no_room_to_wait_in_goes_as_one_that_is_too_long() {
         assert_eq!(scene.world.node(peer).usage().reply_bytes, 0);
         assert_eq!(scene.world.violations(), [""; 0]);
     }
+}
+
+#[test]
+fn relays_that_were_asked_for_are_delivered_and_no_flood_of_them() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    let me = scene.world.id(node);
+    let relays = |count: u32| (0..count).map(|number| Identity::from_seed(&seed(number)).node_id());
+    let delivered = |node: &mut Node, now, named: Vec<NodeId>| {
+        let asked = node.discover(now, 100).unwrap();
+        node.handle(now, Event::Discovered(asked, named));
+        let mut actions = iter::from_fn(|| node.poll());
+        let told = actions.find_map(|action| match action {
+            Action::Deliver(Delivery::Discovered(discovery, relays)) if discovery == asked => Some(relays),
+            _ => None,
+        });
+        told.unwrap()
+    };
+    scene.world.with(node, |node, now| {
+        let named: Vec<NodeId> = relays(100).collect();
+        assert_eq!(delivered(node, now, [&[me], &named[..]].concat()), named, "all but the node itself");
+        assert!(delivered(node, now, relays(1_000).collect()).len() < 1_000);
+    });
+}
+
+fn seed(number: u32) -> [u8; 32] {
+    let mut seed = [7; 32];
+    seed[..4].copy_from_slice(&number.to_be_bytes());
+    seed
 }

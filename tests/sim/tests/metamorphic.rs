@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use egtp::internal::digest;
 use egtp::{Action, Config, QueryId, Rate, Verdict};
 use egtp_sim::scene::{ECHO, NEVER, Scene, long_body, query};
 use egtp_sim::{Chunks, Network, NodeIndex, World};
@@ -76,6 +77,20 @@ fn what_happens_on_one_link_changes_nothing_on_another() {
         scene.verdict(nodes[0], asked).0
     };
     assert_eq!(talk(true), talk(false));
+}
+
+#[test]
+fn nodes_that_will_do_the_same_at_other_times_are_not_the_same() {
+    let stops_within = |time: Duration| {
+        let (mut scene, asker, peer) = Scene::of_two(1);
+        scene.ask(asker, peer, query(NEVER, b"?"));
+        scene.run_secs(1);
+        scene.world.with(asker, |node, now| node.shut_down(now, time));
+        digest(scene.world.node(asker))
+    };
+    let (soon, later) = (Duration::from_secs(5), Duration::from_secs(6));
+    assert_eq!(stops_within(soon), stops_within(soon));
+    assert_ne!(stops_within(soon), stops_within(later));
 }
 
 #[test]

@@ -238,6 +238,8 @@ impl Scope<'_> {
                     Meet(ME),
                     Counter(2000),
                     Say(vec![]),
+                    Counter(2000 - 1025),
+                    Say(vec![self.no_pong()]),
                     Counter(2000 - 1024),
                     Say(vec![self.no_pong()]),
                     Counter(2001),
