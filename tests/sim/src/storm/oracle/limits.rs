@@ -129,6 +129,11 @@ impl Model {
             })
     }
 
+    /// Whether somebody may have no place for a session that it has asked for.
+    pub(super) fn somebody_has_few_sessions(&self) -> bool {
+        self.nodes.values().any(|setting| self.is_few(setting.limits.sessions))
+    }
+
     /// Whether so many are too few to talk to all neighbours at once.
     fn is_few(&self, limit: usize) -> bool {
         is_few(limit, self.nodes.len())

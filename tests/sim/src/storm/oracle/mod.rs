@@ -208,12 +208,15 @@ impl Oracle {
         let lookups = seen.iter().filter(|_| self.directory == Directory::Wrong);
         let believed = lookups.filter_map(|&(at, node, ref what)| match *what {
             What::LooksUp { peer } if !self.model.is_unknown(peer) => {
-                let noted = What::Noted { cause: Cause::RecordNotGenuine, peer: Some(peer) };
                 let waits = self
                     .waiting
                     .iter()
                     .any(|(&(asker, _), &query)| asker == node && self.model.lives[query].question.to == peer);
-                (waits && self.model.thawed(node) < at && !seen.contains(&(at, node, noted))).then_some((node, peer))
+                // Of several notes at once the last one stands for all.
+                let notes = |&(when, who, ref what): &(Instant, NodeIndex, What)| {
+                    (when, who) == (at, node) && matches!(what, What::Noted { cause: Cause::RecordNotGenuine, .. })
+                };
+                (waits && self.model.thawed(node) < at && !seen.iter().any(notes)).then_some((node, peer))
             }
             _ => None,
         });

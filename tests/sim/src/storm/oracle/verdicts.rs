@@ -7,7 +7,7 @@ use egtp::{Executed, Failure, Instant, PeerRefusal, Reason, Stage};
 use super::clock::Window;
 use super::faults::{Fault, Kind, Place};
 use super::life::{Answer, Life};
-use super::model::{Model, told};
+use super::model::{Model, Setting, told};
 use super::promises::Promise;
 use crate::NodeIndex;
 use crate::transcript::Ending;
@@ -145,8 +145,10 @@ impl Model {
     fn stalled(&self, life: &Life, at: Instant) -> Option<String> {
         let (from, to) = (life.question.from, life.question.to);
         let patience = [from, to].map(|node| {
-            let timers = &self.nodes[&node].timers;
-            timers.connect.min(timers.authenticate).min(timers.probe_answer).min(timers.linger)
+            let Setting { timers, limits, .. } = &self.nodes[&node];
+            let patience = timers.connect.min(timers.authenticate).min(timers.probe_answer);
+            // Where few connections are kept, one may be about to be left.
+            if limits.maintained_connections < self.nodes.len() { patience.min(timers.linger) } else { patience }
         });
         let patience = patience[0].min(patience[1]).saturating_sub(self.pace.ways(4));
         let lately = back(at, self.settles(from, to));
