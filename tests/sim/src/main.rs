@@ -98,6 +98,7 @@ fn run_seeds(arguments: &Arguments) -> Result<u64, String> {
     let total = sweep(arguments.seed..end, &settings, threads, || bar.inc(1));
     bar.finish_and_clear();
     report(&total, &settings);
+    eprintln!("{} hours were simulated", total.simulated.as_secs() / 3600);
     print(&(last_line(&total) + "\n"))?;
     Ok(total.violations)
 }
