@@ -44,9 +44,10 @@
 //! # Who checks what
 //!
 //! - The world looks after every drain whether each node's deadline lies ahead, whether what is to be written or read has somebody
-//!   waiting for it, and whether every limit holds: [`World::violations`].
+//!   waiting for it, and whether every limit holds and every throttle: [`World::violations`].
 //! - A [storm](storm) draws a [scenario](scenario) from a seed, or from a fuzzer's bytes, and plays it under an oracle, which knows of each
 //!   query which verdicts it may have, why, and by when. A scenario that breaks a promise is shrunk, and printed in words.
+//! - What once made a check cry without cause is kept as well, as a scenario: `tests/sim/tests/false_alarms`.
 //! - A [script](script) is a scenario in words with what is to happen; those in `tests/scripts` are the specification by example.
 //!
 //! # What an event costs

@@ -114,7 +114,7 @@ impl Model {
             (What::Answers { query, .. }, _) => self.answered(at, *query, Answer::Reply),
             (What::Declines { query }, _) => self.answered(at, *query, Answer::Declined),
             (What::LooksUp { peer }, Some(node)) => {
-                let wrong = self.reach.looks_up(at, node, *peer);
+                let wrong = self.reach.looks_up(at, node, *peer, self.outstanding(node, *peer));
                 self.violations.extend(wrong);
             }
             (What::Dials { peer }, Some(node)) => {

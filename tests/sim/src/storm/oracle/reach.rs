@@ -50,12 +50,19 @@ impl Reach {
         self.attempt(from, to).at(at).reasons += 1;
     }
 
-    /// The Lookup Service is asked at most once in an attempt to reach a peer.
-    pub(super) fn looks_up(&mut self, at: Instant, node: NodeIndex, peer: NodeIndex) -> Option<Violation> {
+    /// The Lookup Service is asked at most once in an attempt to reach a peer. Each attempt that fails ends a query that waits.
+    pub(super) fn looks_up(
+        &mut self,
+        at: Instant,
+        node: NodeIndex,
+        peer: NodeIndex,
+        waiting: usize,
+    ) -> Option<Violation> {
         let attempts = self.attempt(node, peer).at(at);
         attempts.last_lookup = Some(at);
         attempts.lookups += 1;
-        let wrong = attempts.lookups > 1 + attempts.reasons;
+        let others = u32::try_from(waiting).unwrap_or(u32::MAX).saturating_sub(1);
+        let wrong = attempts.lookups > 1 + attempts.reasons.saturating_add(others);
         let what = || format!("node {} looks up node {} once more, for no reason", node.number(), peer.number());
         wrong.then(|| Violation { at, what: what() })
     }

@@ -287,8 +287,8 @@ impl Model {
         if life.arrived.is_none() {
             return Some(format!("is withdrawn at {at} and never came"));
         }
-        // A handler that is called late may answer what has just been withdrawn.
-        let answered_before = life.answer.is_some_and(|(answered, _)| answered < at);
+        // A handler that is called late may answer what has just been withdrawn, or what is over by a clock that has jumped.
+        let answered_before = life.answer.is_some_and(|(answered, _)| answered < at) && self.clocks_go_right(from, to);
         if life.withdrawn.is_some() || answered_before {
             return Some(format!("is withdrawn at {at}, though it was answered or withdrawn before"));
         }
