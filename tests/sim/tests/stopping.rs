@@ -1,5 +1,4 @@
 //! A node that shuts down: it begins nothing new, ends what it has begun, and is gone by its time.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::iter;
 use std::time::Duration;
