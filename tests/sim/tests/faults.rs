@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use egtp::{Cause, Instant, Reason};
+use egtp::{Cause, Executed, Instant, Reason};
 use egtp_sim::scene::{ECHO, NEVER, Scene, long_body, query};
 use egtp_sim::{Directory, Network, NodeIndex};
 
@@ -234,4 +234,22 @@ fn links_are_forgotten_once_both_ends_are_gone() {
     scene.run_secs(1500);
     assert_eq!(scene.world.links(), 0);
     assert_eq!(scene.world.violations(), [""; 0]);
+}
+
+#[test]
+fn a_peer_whose_connections_always_break_is_given_up_after_a_few() {
+    let mut scene = Scene::on(1, Network { bandwidth: Some(20_000), buffer: 4096, ..Network::default() });
+    let (asker, peer) = (scene.add_node(), scene.add_node());
+    let asked = scene.ask(asker, peer, query(ECHO, &long_body(60_000)).hard_timeout(60 * SECOND));
+    for _ in 0..50 {
+        scene.run(300 * MILLISECOND);
+        scene.world.cut(asker, peer);
+    }
+    scene.run_secs(1);
+    let failure = scene.failure(asker, asked);
+    assert_eq!((failure.reason, failure.executed), (Reason::Unreachable, Executed::No));
+    assert!((3..20).contains(&scene.world.connects().len()), "{:?}", scene.world.connects());
+    let again = scene.ask(asker, peer, query(ECHO, b"and now?"));
+    scene.run_secs(1);
+    assert_eq!(scene.reply(asker, again), b"and now?");
 }

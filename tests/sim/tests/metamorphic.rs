@@ -1,10 +1,11 @@
 //! What must change nothing changes nothing, and what must never be is found.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use egtp::internal::digest;
-use egtp::{Action, Config, QueryId, Rate, Verdict};
-use egtp_sim::scene::{ECHO, NEVER, Scene, long_body, query};
+use egtp::{Action, Config, Identity, Instant, Node, NodeId, QueryId, Rate, SignedRecord, Strategies, Verdict};
+use egtp_sim::scene::{ECHO, NEVER, Scene, long_body, query, type_name};
 use egtp_sim::{Chunks, Network, NodeIndex, World};
 
 /// Three nodes, one of them throttled, that have a lot to say to each other.
@@ -79,18 +80,41 @@ fn what_happens_on_one_link_changes_nothing_on_another() {
     assert_eq!(talk(true), talk(false));
 }
 
+/// Something that makes a node another than it was, once it has an address and a peer.
+type Change = fn(&mut Node, Instant, NodeId);
+
+const CHANGES: [Change; 7] = [
+    |node, now, _| node.learn(now, record(1)).expect("there is room"),
+    |node, now, _| node.learn(now, record(2)).expect("there is room"),
+    |node, _, _| node.serve(type_name("another")).expect("there is room"),
+    |node, now, peer| assert!(node.query(now, peer, query(ECHO, b"?")).is_ok()),
+    |node, now, _| assert!(node.accept(now, ([10, 9, 9, 9], 1).into()).is_ok()),
+    |node, now, _| node.shut_down(now, Duration::from_secs(5)),
+    |node, now, _| node.shut_down(now, Duration::from_secs(6)),
+];
+
+/// What somebody says of itself.
+fn record(sequence: u64) -> SignedRecord {
+    let strategies = Strategies { addresses: vec![([10, 9, 9, 9], 1).into()], relays: Vec::new() };
+    SignedRecord::sign(&Identity::from_seed(&[9; 32]), sequence, strategies).expect("one address fits a record")
+}
+
 #[test]
-fn nodes_that_will_do_the_same_at_other_times_are_not_the_same() {
-    let stops_within = |time: Duration| {
+fn nodes_that_remember_something_else_are_not_the_same() {
+    let digest_after = |change: Option<Change>| {
         let (mut scene, asker, peer) = Scene::of_two(1);
         scene.ask(asker, peer, query(NEVER, b"?"));
         scene.run_secs(1);
-        scene.world.with(asker, |node, now| node.shut_down(now, time));
+        let to = scene.world.id(peer);
+        if let Some(change) = change {
+            scene.world.with(asker, |node, now| change(node, now, to));
+        }
         digest(scene.world.node(asker))
     };
-    let (soon, later) = (Duration::from_secs(5), Duration::from_secs(6));
-    assert_eq!(stops_within(soon), stops_within(soon));
-    assert_ne!(stops_within(soon), stops_within(later));
+    assert_eq!(digest_after(None), digest_after(None));
+    let changed = CHANGES.into_iter().map(|change| digest_after(Some(change)));
+    let digests: BTreeSet<[u8; 20]> = changed.chain([digest_after(None)]).collect();
+    assert_eq!(digests.len(), CHANGES.len() + 1);
 }
 
 #[test]
