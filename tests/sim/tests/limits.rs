@@ -143,6 +143,27 @@ fn under_pressure_a_cookie_is_asked_for_and_good_only_as_it_was_given() {
 }
 
 #[test]
+fn over_one_connection_few_handshakes_wait_to_be_confirmed() {
+    let (mut scene, node, one) = Scene::of_two(1);
+    let others = [(); 3].map(|()| scene.add_node());
+    let of_one = [(); 3].map(|()| {
+        scene.restart(one);
+        first_message(&mut scene, one, node)
+    });
+    let of_others = others.map(|other| first_message(&mut scene, other, node));
+    let from = scene.world.address(one);
+    let waiting: Vec<usize> = scene.world.with(node, |node, now| {
+        let connection = node.accept(now, from).unwrap();
+        let mut waiting_after = |hello: &Vec<u8>| {
+            node.handle(now, Event::Received(connection, hello));
+            node.usage().tentative_sessions
+        };
+        of_one.iter().chain(&of_others).map(&mut waiting_after).collect()
+    });
+    assert_eq!(waiting, [1, 2, 2, 3, 4, 4], "two of one node, four in all");
+}
+
+#[test]
 fn what_is_out_of_range_is_handed_back_and_nothing_has_happened() {
     let (mut scene, [(asker, _), (peer, _)]) = connected(|_| {});
     let to = scene.world.id(peer);
