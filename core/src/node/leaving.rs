@@ -92,10 +92,7 @@ impl Node {
 
     pub(super) fn linger_timeout(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(&id) else { return };
-        let awaits = !connection.carried.is_empty() || !connection.owed.is_empty();
-        let assembles =
-            connection.peer.and_then(|peer| self.peers.get(&peer)).is_some_and(|peer| peer.assembly_bytes > 0);
-        if connection.phase == Phase::Open && (awaits || assembles) {
+        if connection.phase == Phase::Open && self.is_awaited(connection) {
             let patience = self.settings.linger;
             self.arm_in(Timer::Linger(id), patience);
             // Whoever hoped for its place looks for another.
@@ -103,6 +100,13 @@ impl Node {
         } else {
             self.close(id);
         }
+    }
+
+    /// Whether a connection that is being closed in order is given more time than it has.
+    fn is_awaited(&self, connection: &Connection) -> bool {
+        let peer = connection.peer.and_then(|peer| self.peers.get(&peer));
+        let assembles = peer.is_some_and(|peer| peer.assembly_bytes > 0);
+        !connection.carried.is_empty() || !connection.owed.is_empty() || assembles
     }
 
     /// Nothing waits to be written any more.
@@ -159,7 +163,7 @@ impl Node {
 
     /// One more connection is wanted than there may be. Says whether one that is not needed will make room.
     pub(super) fn make_one_leave(&mut self) -> bool {
-        let leaves = |connection: &Connection| connection.leave.ours && !self.is_busy(connection);
+        let leaves = |connection: &Connection| connection.leave.ours && !self.is_awaited(connection);
         let leaving = self.connections.values().any(leaves);
         let least_useful = self.idle_connections().first().copied();
         if let (false, Some(id)) = (leaving, least_useful) {
