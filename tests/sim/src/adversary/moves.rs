@@ -187,7 +187,9 @@ impl Scope<'_> {
             Trick::BrokenOffPieces => {
                 let begun = self.query(0, 0, 100_000, &[1; 100]);
                 let end = Frame::Break { code: 1, base: 0, bitmap: [0; 128] };
-                vec![Meet(ME), Say(vec![begun]), Wait(MOMENT), Say(vec![end]), Wait(MOMENT), Meet(ME)]
+                // What follows the end in its record is not read.
+                let more = Frame::Piece { of: 1, number: 0, offset: 100, part: vec![1; 100] };
+                vec![Meet(ME), Say(vec![begun]), Wait(MOMENT), Say(vec![end, more]), Wait(MOMENT), Meet(ME)]
             }
             Trick::ForAnother => {
                 let another = self.another;
