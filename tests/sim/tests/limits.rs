@@ -195,6 +195,19 @@ fn what_is_out_of_range_is_handed_back_and_nothing_has_happened() {
 }
 
 #[test]
+fn whoever_asks_faster_than_it_takes_the_answers_is_read_from_later() {
+    let (mut scene, [(asker, _), (peer, _)]) = connected(|limits| limits.reply_bytes_per_peer = 200_000);
+    let slow = Throttle { up_per_connection: Rate::bytes_per_second(20_000), ..Throttle::default() };
+    scene.world.with(peer, |node, now| node.set_throttle(now, slow));
+    let asked: Vec<QueryId> = (0..40).map(|_| scene.ask(asker, peer, query(ECHO, &[7; 10_000]))).collect();
+    scene.run_secs(30);
+    for asked in asked {
+        assert_eq!(scene.reply(asker, asked), [7; 10_000]);
+    }
+    assert_eq!(scene.world.violations(), [""; 0]);
+}
+
+#[test]
 fn an_answer_that_finds_no_room_to_wait_in_goes_as_one_that_is_too_long() {
     let too_long = Reason::RefusedByPeer(PeerRefusal::ReplyTooLong);
     for (limit, answered) in [
