@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use egtp::{Cause, Executed, Instant, PeerRefusal, QueryId, Reason, Verdict};
 use egtp_sim::adversary::{Adversary, Consequence, Judge, Manner, Target, Trick};
-use egtp_sim::scene::{ECHO, KEEP, Scene, query, type_name};
+use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query, type_name};
 use egtp_sim::{NodeIndex, StrangerIndex};
 
 #[test]
@@ -143,7 +143,10 @@ impl Meeting {
     fn asks(&mut self, manner: Manner) {
         let [one, _] = self.honest;
         // Of the same type as what is outstanding between the honest, so that nothing but the reference tells replies apart.
-        let asked: Vec<QueryId> = (0..3).map(|number| self.asks_the_adversary(one, KEEP, &[b'?', number])).collect();
+        let mut asked: Vec<QueryId> =
+            (0..3).map(|number| self.asks_the_adversary(one, KEEP, &[b'?', number])).collect();
+        // Long enough to be answered, or not, in pieces.
+        asked.push(self.asks_the_adversary(one, KEEP, &long_body(10_000)));
         let id = self.adversary.id();
         self.scene.world.with(one, |node, now| node.notify(now, id, type_name(ECHO), b"news".to_vec())).unwrap();
         self.scene.run_secs(70);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use egtp::internal::digest;
 use egtp::{
     Action, CheckedConfig, Config, ConnectionId, Delivery, Event, Identity, Instant, Limits, MAX_BODY,
-    MAX_HARD_TIMEOUT, Node, NodeId, PeerRefusal, Query, QueryId, Rate, Reason, Refusal, Throttle, TransportAction,
-    Verdict,
+    MAX_HARD_TIMEOUT, Node, NodeId, PeerRefusal, Query, QueryId, Rate, Reason, Refusal, ServiceAction, SignedRecord,
+    StoreKey, Strategies, Throttle, TransportAction, Verdict,
 };
 use egtp_sim::NodeIndex;
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
@@ -234,6 +234,27 @@ fn an_answer_that_finds_no_room_to_wait_in_goes_as_one_that_is_too_long() {
         assert_eq!(scene.world.node(peer).usage().reply_bytes, 0);
         assert_eq!(scene.world.violations(), [""; 0]);
     }
+}
+
+#[test]
+fn of_stored_records_the_longest_unchanged_makes_room() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(limited(|limits| limits.stored_records = 2));
+    let saved: Vec<(StoreKey, bool)> = scene.world.with(node, |node, now| {
+        let mut saved = Vec::new();
+        for (number, sequence) in [(0, 1), (1, 1), (0, 2), (2, 1)] {
+            let strategies = Strategies { addresses: vec![([10, 9, 9, 9], 1).into()], relays: Vec::new() };
+            let identity = Identity::from_seed(&seed(number));
+            node.learn(now, SignedRecord::sign(&identity, sequence, strategies).unwrap()).unwrap();
+            saved.extend(iter::from_fn(|| node.poll()).filter_map(|action| match action {
+                Action::Service(ServiceAction::Save { key, value, .. }) => Some((key, value.is_some())),
+                _ => None,
+            }));
+        }
+        saved
+    });
+    let [first, second, third] = [0, 1, 2].map(|number| StoreKey::Record(Identity::from_seed(&seed(number)).node_id()));
+    assert_eq!(saved, [(first, true), (second, true), (first, true), (third, true), (second, false)]);
 }
 
 #[test]

@@ -12,7 +12,10 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Two nodes each of which has asked the other something that is not answered yet; the first one shuts down.
 fn stopping() -> (Scene, [NodeIndex; 2], [egtp::QueryId; 2]) {
     let (mut scene, node, peer) = Scene::of_two(1);
-    let asked = [(node, peer), (peer, node)].map(|(from, to)| scene.ask(from, to, query(KEEP, b"kept")));
+    let asked = [(node, peer), (peer, node)].map(|(from, to)| {
+        scene.ask(from, to, query(ECHO, b"hello"));
+        scene.ask(from, to, query(KEEP, b"kept"))
+    });
     scene.run_secs(1);
     scene.world.with(node, |node, now| node.shut_down(now, 10 * SECOND));
     (scene, [node, peer], asked)
@@ -43,6 +46,7 @@ fn what_has_not_ended_by_its_time_ends_then() {
     let [ended, of_peer_ended] = [(node, own), (peer, of_peer)].map(|(node, asked)| scene.verdict(node, asked).0);
     assert_eq!((ended, scene.failure(node, own).reason), (due, Reason::Cancelled));
     assert!(of_peer_ended < due + SECOND, "{of_peer_ended}");
+    assert_eq!(scene.failure(peer, of_peer).executed, Executed::Maybe, "it ran");
     assert_eq!(scene.told.withdrawn.len(), 2, "neither handler is left in doubt");
     assert!(is_gone(scene.world.node(node)), "{:?}", scene.world.node(node));
 }
@@ -73,6 +77,7 @@ fn it_is_said_once_that_it_is_over() {
     let node = scene.add_node();
     scene.world.with(node, |node, now| {
         node.shut_down(now, SECOND);
+        assert_eq!(node.deadline(), Some(now), "there is something to be said");
         assert_eq!(iter::from_fn(|| node.poll()).collect::<Vec<_>>(), [Action::Stopped]);
         node.shut_down(now, SECOND);
         assert_eq!((node.poll(), node.deadline()), (None, None));

@@ -18,6 +18,8 @@ const NOTICE: u8 = 1;
 const LATE: Duration = Duration::from_secs(1);
 /// How long an honest answer takes when only one query may be outstanding.
 const SLOW: Duration = Duration::from_millis(300);
+/// How long the pieces of an honest answer are.
+const PIECE: usize = 1000;
 /// What no genuine reply says.
 const FORGED: &[u8] = b"forged";
 
@@ -110,9 +112,12 @@ impl Mind {
             Manner::BreaksOff if !asked.again => {
                 self.say(line, sid, &[Frame::Break { code: 1, base: 0, bitmap: [0; 128] }]);
             }
+            Manner::Answers => {
+                self.replied(asked);
+                self.say(line, sid, &backwards(number, &reply(&asked.query.body)));
+            }
             // Who behaves badly before anything can be asked answers what was asked before it did.
-            Manner::Answers
-            | Manner::BreaksOff
+            Manner::BreaksOff
             | Manner::WelcomesNever
             | Manner::WelcomesWrongly
             | Manner::WelcomesAnother
@@ -145,6 +150,19 @@ impl Mind {
             held.outstanding.remove(&asked.number);
         }
     }
+}
+
+/// A reply whose pieces come in the wrong order, which is not wrong.
+fn backwards(number: u64, bytes: &[u8]) -> Vec<Frame> {
+    let (first, rest) = bytes.split_at(bytes.len().min(PIECE));
+    let total = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let mut frames = vec![Frame::Reply { number, code: 0, echo: 0, total, part: first.to_vec() }];
+    let pieces = rest.chunks(PIECE).enumerate().map(|(at, part)| {
+        let offset = u32::try_from((at + 1) * PIECE).unwrap_or(u32::MAX);
+        Frame::Piece { of: 4, number, offset, part: part.to_vec() }
+    });
+    frames.extend(pieces.rev());
+    frames
 }
 
 /// A query that has come whole.
