@@ -1,0 +1,157 @@
+//! What a node has to say to a peer, and where it says it. The peer is played by hand, with the second implementation.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::iter;
+
+use egtp::{Action, ConnectionId, Delivery, Event, Instant, Node};
+use egtp_sim::scene::{KEEP, Scene, long_body};
+use egtp_sim::second::frame::Frame;
+use egtp_sim::second::handshake::{HelloPayload, Initiator};
+use egtp_sim::second::identity::Identity;
+use egtp_sim::second::message::{self, Message};
+use egtp_sim::second::packet::{Packet, framed, unframed};
+use egtp_sim::second::session::Session;
+
+const PEER: Identity = Identity([7; 32]);
+const ISID: [u8; 8] = [9; 8];
+/// Deadlines are in milliseconds of the session's own time.
+const IN_A_MINUTE: u32 = 60_000;
+
+/// A peer's end of a session with a node, and how it reaches it.
+struct Peer<'a> {
+    node: &'a mut Node,
+    now: Instant,
+    session: Session,
+}
+
+impl<'a> Peer<'a> {
+    /// Shakes hands over a new connection.
+    fn meets(node: &'a mut Node, now: Instant) -> (Self, ConnectionId) {
+        let key = *node.record().unwrap().key().as_bytes();
+        let payload = HelloPayload { key: PEER.public_key(), generation: 0, asked: Vec::new() }.encode();
+        let (initiator, noise) = Initiator::start(&PEER, &key, ISID, [8; 32], &payload).unwrap();
+        let connection = connect(node, now);
+        let hello = Packet::Hello { isid: ISID, cookie: [0; 16], noise }.encode();
+        node.handle(now, Event::Received(connection, &framed(&hello)));
+        let packets = unframed(&mut take_written(node, now, connection));
+        let Some(Packet::Welcome { noise, .. }) = Packet::parse(&packets[0]) else { panic!("{packets:?}") };
+        let (keys, welcome) = initiator.finish(&noise).unwrap();
+        let mut peer = Self { node, now, session: Session::of_initiator(&keys, welcome.rsid) };
+        // The first record on a connection is a short one.
+        peer.says(connection, &[]);
+        (peer, connection)
+    }
+
+    fn says(&mut self, connection: ConnectionId, frames: &[Frame]) {
+        let plaintext: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
+        let packet = framed(&self.session.seal(&plaintext));
+        self.node.handle(self.now, Event::Received(connection, &packet));
+    }
+
+    /// Takes everything that the node has to say on a connection.
+    fn hears(&mut self, connection: ConnectionId) -> Vec<Frame> {
+        let packets = unframed(&mut take_written(self.node, self.now, connection));
+        let plaintexts = packets.iter().map(|packet| self.session.open(packet).unwrap().1);
+        plaintexts.flat_map(|plaintext| Frame::parse_all(&plaintext).unwrap()).collect()
+    }
+
+    fn query(&self, number: u64, type_name: &str) -> Frame {
+        let message = Message {
+            kind: message::QUERY,
+            recipient: *self.node.id().as_bytes(),
+            nonce: [1; 20],
+            reference: [0; 20],
+            type_name: type_name.into(),
+            body: number.to_be_bytes().to_vec(),
+        };
+        Frame::query(number, IN_A_MINUTE, &message.encode())
+    }
+}
+
+fn connect(node: &mut Node, now: Instant) -> ConnectionId {
+    node.accept(now, ([10, 9, 9, 9], 1).into()).unwrap()
+}
+
+fn take_written(node: &mut Node, now: Instant, connection: ConnectionId) -> Vec<u8> {
+    let mut written = Vec::new();
+    while !node.to_write(connection).is_empty() {
+        let bytes = node.to_write(connection).to_vec();
+        node.handle(now, Event::Written(connection, bytes.len()));
+        written.extend(bytes);
+    }
+    written
+}
+
+#[test]
+fn whoever_asks_and_does_not_listen_is_not_read_from_until_it_does() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let mut asked = 0;
+        while peer.node.wants_read(connection) > 0 {
+            assert!(asked < 100_000, "it reads for ever");
+            let queries: Vec<Frame> = (asked..asked + 100).map(|number| peer.query(number, "unknown")).collect();
+            peer.says(connection, &queries);
+            asked += 100;
+        }
+        assert!(asked > 1_000);
+        // A driver that reads on all the same finds it no more willing.
+        let queries: Vec<Frame> = (asked..asked + 1_000).map(|number| peer.query(number, "unknown")).collect();
+        queries.chunks(100).for_each(|queries| peer.says(connection, queries));
+        assert_eq!(peer.node.wants_read(connection), 0);
+        let refused = peer.hears(connection);
+        assert_eq!(refused.len(), usize::try_from(asked).unwrap() + 1_000);
+        assert!(refused.iter().all(|frame| matches!(frame, Frame::Refuse { code: 1, .. })));
+        assert!(peer.node.wants_read(connection) > 0);
+    });
+}
+
+#[test]
+fn what_was_to_be_said_on_a_connection_that_ends_is_said_on_another() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let queries: Vec<Frame> = (0..3).map(|number| peer.query(number, KEEP)).collect();
+        peer.says(first, &queries);
+        let second = connect(peer.node, now);
+        peer.says(second, &[]);
+        let kept: Vec<_> = iter::from_fn(|| peer.node.poll())
+            .filter_map(|action| match action {
+                Action::Deliver(Delivery::Query { token, .. }) => Some(token),
+                _ => None,
+            })
+            .collect();
+        // The first one has begun on its connection, the others wait.
+        let bodies = [long_body(200_000), long_body(50_000), b"short".to_vec()];
+        for (token, body) in kept.into_iter().zip(&bodies) {
+            peer.node.reply(now, token, body.clone()).unwrap();
+        }
+        let unknown = peer.query(3, "unknown");
+        peer.says(first, &[unknown]);
+        assert_eq!(peer.hears(second), [], "answers take the way of the question");
+
+        peer.node.handle(now, Event::Closed(first, egtp::Ending::Broken));
+        let mut replies: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        let mut refused = Vec::new();
+        for frame in peer.hears(second) {
+            match frame {
+                Frame::Reply { number, part, .. } => assert_eq!(replies.insert(number, part), None),
+                Frame::Piece { of: 4, number, offset, part } => {
+                    let reply = replies.get_mut(&number).unwrap();
+                    assert_eq!(reply.len(), usize::try_from(offset).unwrap());
+                    reply.extend(part);
+                }
+                Frame::Refuse { number, .. } => refused.push(number),
+                other => assert!(matches!(other, Frame::Ping { .. } | Frame::Ack { .. }), "{other:?}"),
+            }
+        }
+        let replied: Vec<Vec<u8>> = replies.into_values().map(|reply| Message::parse(&reply).unwrap().body).collect();
+        assert_eq!(replied.iter().map(Vec::len).collect::<Vec<_>>(), bodies.each_ref().map(Vec::len));
+        assert!(replied == bodies);
+        assert_eq!(refused, [3]);
+        assert_eq!(peer.node.usage().reply_bytes, 0);
+    });
+}
