@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use egtp::{Action, Rate, Throttle};
 use egtp_sim::Network;
 use egtp_sim::scene::{ECHO, Scene, long_body, query};
 
@@ -34,4 +35,38 @@ fn a_million_bytes_there_and_back_go_sixty_four_kibibytes_at_a_time() {
 #[test]
 fn a_thousand_small_queries_asked_one_by_one_share_what_is_read_and_all_replies_share_what_is_written() {
     assert!(events_of(1000, 8) <= 1000 + 1010, "{}", events_of(1000, 8));
+}
+
+#[test]
+fn a_throttled_reader_reads_as_much_at_a_time_as_is_worth_a_call() {
+    let rate = Rate::bytes_per_second(4_000);
+    let by_node = Throttle { down: rate, ..Throttle::default() };
+    let by_connection = Throttle { down_per_connection: rate, ..Throttle::default() };
+    for throttle in [by_node, by_connection] {
+        let (mut scene, asker, peer) = Scene::of_two(1);
+        scene.world.with(peer, |node, now| node.set_throttle(now, throttle));
+        let before = scene.world.events();
+        let asked = scene.ask(asker, peer, query(ECHO, &long_body(100_000)));
+        scene.run(Duration::from_secs(40));
+        assert_eq!(scene.reply(asker, asked).len(), 100_000);
+        let events = scene.world.events() - before;
+        // It waits until 256 bytes may pass: a timer that goes off, a read, and now and then something said.
+        assert!(events <= 3 * (100_000 / 256), "{throttle:?}: {events}");
+    }
+}
+
+#[test]
+fn what_is_delivered_calls_for_nothing_on_connections() {
+    let (mut scene, asker, peer) = Scene::of_two(1);
+    scene.ask(asker, peer, query(ECHO, b"connects"));
+    scene.run(Duration::from_secs(1));
+    scene.world.with(asker, |node, now| {
+        let me = node.id();
+        for _ in 0..10 {
+            assert!(node.query(now, me, query(ECHO, b"?")).is_ok());
+        }
+        while let Some(action) = node.poll() {
+            assert!(matches!(action, Action::Deliver(_)), "{action:?}");
+        }
+    });
 }
