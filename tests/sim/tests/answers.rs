@@ -1,10 +1,13 @@
-//! What a node has to say to a peer, and where it says it. The peer is played by hand, with the second implementation.
+//! What a node has to say to a peer, and what it keeps of what the peer says. The peer is played by hand, with the second
+//! implementation.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 use std::iter;
+use std::time::Duration;
 
-use egtp::{Action, ConnectionId, Delivery, Event, Instant, Node};
+use egtp::internal::digest;
+use egtp::{Action, Cause, ConnectionId, Delivery, Event, Instant, Node};
 use egtp_sim::scene::{KEEP, Scene, long_body};
 use egtp_sim::second::frame::Frame;
 use egtp_sim::second::handshake::{HelloPayload, Initiator};
@@ -153,5 +156,60 @@ fn what_was_to_be_said_on_a_connection_that_ends_is_said_on_another() {
         assert!(replied == bodies);
         assert_eq!(refused, [3]);
         assert_eq!(peer.node.usage().reply_bytes, 0);
+    });
+}
+
+#[test]
+fn what_stops_coming_is_dropped_each_after_its_own_time() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let begun = |number| Frame::Query { number, flags: 0, until: IN_A_MINUTE, total: 5_000, part: vec![1; 1_000] };
+        let held = |peer: &mut Peer<'_>, seconds| {
+            peer.now = now + Duration::from_secs(seconds);
+            peer.node.handle(peer.now, Event::Tick);
+            peer.node.usage().assembly_bytes / 1_000
+        };
+        peer.says(connection, &[begun(0)]);
+        assert_eq!(held(&mut peer, 10), 1);
+        peer.says(connection, &[begun(1)]);
+        assert_eq!(held(&mut peer, 29), 2);
+        assert_eq!(held(&mut peer, 30), 1);
+        assert_eq!(held(&mut peer, 39), 1);
+        assert_eq!(held(&mut peer, 40), 0);
+    });
+}
+
+#[test]
+fn a_driver_that_says_it_has_written_more_than_there_was_has_written_everything() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        for number in 0..3 {
+            let unknown = peer.query(number, "unknown");
+            peer.says(connection, &[unknown]);
+            assert!(!peer.node.to_write(connection).is_empty());
+            peer.node.handle(now, Event::Written(connection, 1));
+            peer.node.handle(now, Event::Written(connection, usize::MAX));
+            assert!(peer.node.to_write(connection).is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_record_is_remembered_and_the_same_again_changes_nothing() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let before = digest(peer.node);
+        let record = framed(&peer.session.seal(&[]));
+        peer.node.handle(now, Event::Received(connection, &record));
+        let after = digest(peer.node);
+        assert_ne!(after, before);
+        peer.node.handle(now, Event::Received(connection, &record));
+        assert_eq!((digest(peer.node), peer.node.count(Cause::RecordReplayed)), (after, 1));
     });
 }
