@@ -155,18 +155,23 @@ impl Model {
         let between = |other: &&Life| (other.question.from, other.question.to) == (from, to);
         let is_told = self.reach.last_dial(to, from).is_none();
         let left_behind = || self.lives.iter().filter(between).any(|other| self.may_be_left(other));
+        // Of one that was broken off half-way, and goes again, the peer may still wait for the rest.
+        let broken_off = life.message() > PIECE && self.has_been_disturbed(from, to, life.asked);
         let may_wait =
             |other: &&Life| other.may_be_taken(life.asked) || (other.arrived.is_none() && other.message() > PIECE);
-        from != to
-            && (!is_told || left_behind())
-            && self.others(life).filter(between).filter(may_wait).take(limit).count() >= limit
+        let others = self.others(life).filter(between).filter(may_wait).take(limit).count();
+        from != to && (!is_told || broken_off || left_behind()) && others + usize::from(broken_off) >= limit
+    }
+
+    /// Whether anything has been wrong between two nodes since then.
+    fn has_been_disturbed(&self, from: NodeIndex, to: NodeIndex, since: Instant) -> bool {
+        self.faults.between(from, to).any(|fault| fault.until.is_none_or(|until| until >= since))
     }
 
     /// Whether the recipient of a query may not have heard that nobody waits for it any more.
     fn may_be_left(&self, life: &Life) -> bool {
         let (from, to) = (life.question.from, life.question.to);
-        let lost = |ended| self.faults.between(from, to).any(|fault| fault.until.is_none_or(|until| until >= ended));
-        let unheard = life.ending.is_some_and(|(ended, _)| lost(ended));
+        let unheard = life.ending.is_some_and(|(ended, _)| self.has_been_disturbed(from, to, ended));
         life.may_wait_for_its_handler() && (life.asker_gone.is_some() || unheard)
     }
 
