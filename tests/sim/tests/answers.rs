@@ -7,8 +7,8 @@ use std::iter;
 use std::time::Duration;
 
 use egtp::internal::digest;
-use egtp::{Action, Cause, ConnectionId, Delivery, Event, Instant, Node};
-use egtp_sim::scene::{KEEP, Scene, long_body};
+use egtp::{Action, Cause, ConnectionId, Delivery, Event, Instant, Node, NodeId, ServiceAction};
+use egtp_sim::scene::{KEEP, Scene, long_body, query};
 use egtp_sim::second::frame::Frame;
 use egtp_sim::second::handshake::{HelloPayload, Initiator};
 use egtp_sim::second::identity::Identity;
@@ -211,5 +211,49 @@ fn a_record_is_remembered_and_the_same_again_changes_nothing() {
         assert_ne!(after, before);
         peer.node.handle(now, Event::Received(connection, &record));
         assert_eq!((digest(peer.node), peer.node.count(Cause::RecordReplayed)), (after, 1));
+    });
+}
+
+#[test]
+fn a_query_that_waits_on_a_connection_that_is_left_looks_for_another_at_once() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let to = NodeId::from_bytes(PEER.node_id());
+        for _ in 0..2 {
+            // The first one is on its way, and nobody takes it.
+            peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+        }
+        let looks_it_up = |node: &mut Node| {
+            let mut actions = iter::from_fn(|| node.poll());
+            actions.any(|action| matches!(action, Action::Service(ServiceAction::Lookup { .. })))
+        };
+        assert!(!looks_it_up(peer.node));
+        peer.says(connection, &[Frame::Leave { step: 0 }]);
+        assert!(looks_it_up(peer.node));
+    });
+}
+
+#[test]
+fn a_connection_that_is_left_stays_open_for_the_query_that_it_carries() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let Frame::Query { part: message, .. } = peer.query(0, KEEP) else { unreachable!() };
+        let total = u32::try_from(message.len()).unwrap();
+        let first = Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total, part: message[..1].to_vec() };
+        peer.says(connection, &[first, Frame::Leave { step: 0 }]);
+        let pieces = message[1..].chunks(10).zip((1..).step_by(10));
+        for (part, offset) in pieces {
+            peer.now = peer.now + Duration::from_secs(4);
+            peer.node.handle(peer.now, Event::Tick);
+            peer.says(connection, &[Frame::Piece { of: 1, number: 0, offset, part: part.to_vec() }]);
+        }
+        assert!(peer.now > now + Duration::from_secs(20));
+        let mut actions = iter::from_fn(|| peer.node.poll());
+        assert!(actions.any(|action| matches!(action, Action::Deliver(Delivery::Query { .. }))));
+        assert_eq!(peer.node.usage().connections, 1);
     });
 }
