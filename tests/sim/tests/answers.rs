@@ -182,6 +182,26 @@ fn what_stops_coming_is_dropped_each_after_its_own_time() {
 }
 
 #[test]
+fn pieces_ahead_of_their_place_are_charged_with_what_it_takes_to_keep_them() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let begun = Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total: 5_000, part: vec![1; 1_000] };
+        peer.says(connection, &[begun]);
+        let mut grows_by = |offset, length| {
+            let before = peer.node.usage().assembly_bytes;
+            peer.says(connection, &[Frame::Piece { of: 1, number: 0, offset, part: vec![1; length] }]);
+            peer.node.usage().assembly_bytes - before
+        };
+        assert_eq!(grows_by(1_000, 100), 100);
+        assert!(grows_by(2_000, 100) > 100);
+        assert_eq!(grows_by(2_100, 100), 100, "in a row they wait as one");
+        assert!(grows_by(3_000, 1) > 100);
+    });
+}
+
+#[test]
 fn a_driver_that_says_it_has_written_more_than_there_was_has_written_everything() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();

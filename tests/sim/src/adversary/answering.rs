@@ -114,7 +114,7 @@ impl Mind {
             }
             Manner::Answers => {
                 self.replied(asked);
-                self.say(line, sid, &backwards(number, &reply(&asked.query.body)));
+                self.say(line, sid, &out_of_order(number, &reply(&asked.query.body)));
             }
             // Who behaves badly before anything can be asked answers what was asked before it did.
             Manner::BreaksOff
@@ -152,17 +152,18 @@ impl Mind {
     }
 }
 
-/// A reply whose pieces come in the wrong order, which is not wrong.
-fn backwards(number: u64, bytes: &[u8]) -> Vec<Frame> {
+/// A reply whose pieces come in another order, which is not wrong: first the later half, then the earlier one backwards.
+fn out_of_order(number: u64, bytes: &[u8]) -> Vec<Frame> {
     let (first, rest) = bytes.split_at(bytes.len().min(PIECE));
     let total = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let mut frames = vec![Frame::Reply { number, code: 0, echo: 0, total, part: first.to_vec() }];
     let pieces = rest.chunks(PIECE).enumerate().map(|(at, part)| {
         let offset = u32::try_from((at + 1) * PIECE).unwrap_or(u32::MAX);
         Frame::Piece { of: 4, number, offset, part: part.to_vec() }
     });
-    frames.extend(pieces.rev());
-    frames
+    let mut earlier: Vec<Frame> = pieces.collect();
+    let later = earlier.split_off(earlier.len() / 2);
+    let first = Frame::Reply { number, code: 0, echo: 0, total, part: first.to_vec() };
+    [first].into_iter().chain(later).chain(earlier.into_iter().rev()).collect()
 }
 
 /// A query that has come whole.
