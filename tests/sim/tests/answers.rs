@@ -231,6 +231,8 @@ fn a_record_is_remembered_and_the_same_again_changes_nothing() {
         assert_ne!(after, before);
         peer.node.handle(now, Event::Received(connection, &record));
         assert_eq!((digest(peer.node), peer.node.count(Cause::RecordReplayed)), (after, 1));
+        peer.node.handle(now, Event::Received(connection, &record[..10]));
+        assert_ne!(digest(peer.node), after, "half of one is kept until the rest comes");
     });
 }
 
@@ -275,5 +277,48 @@ fn a_connection_that_is_left_stays_open_for_the_query_that_it_carries() {
         let mut actions = iter::from_fn(|| peer.node.poll());
         assert!(actions.any(|action| matches!(action, Action::Deliver(Delivery::Query { .. }))));
         assert_eq!(peer.node.usage().connections, 1);
+    });
+}
+
+#[test]
+fn whoever_is_asked_whether_it_is_there_has_ten_seconds_from_when_that_was_written() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let to = NodeId::from_bytes(PEER.node_id());
+        let at = |peer: &mut Peer<'_>, seconds| {
+            peer.now = now + Duration::from_secs(seconds);
+            peer.node.handle(peer.now, Event::Tick);
+        };
+        peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+        // The question is going to wait behind the query, and together with the answer to the peer's own.
+        peer.says(connection, &[Frame::Ping { token: 1, asked: Vec::new() }]);
+        at(&mut peer, 6);
+        let heard = peer.hears(connection);
+        assert!(matches!(&heard[..], [Frame::Query { .. }, Frame::Pong { .. }, Frame::Ping { .. }]), "{heard:?}");
+        at(&mut peer, 10);
+        let now = peer.now;
+        peer.node.query(now, to, query(KEEP, b"and?")).unwrap();
+        assert_eq!(peer.hears(connection).len(), 1, "that the system takes more says nothing");
+        at(&mut peer, 15);
+        assert_eq!(peer.node.usage().connections, 1);
+        at(&mut peer, 16);
+        assert_eq!(peer.node.usage().connections, 0);
+    });
+}
+
+#[test]
+fn whoever_proposes_to_leave_and_stays_is_left_in_the_end() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        peer.says(connection, &[Frame::Leave { step: 0 }]);
+        assert_eq!(peer.hears(connection).last(), Some(&Frame::Leave { step: 1 }));
+        for (seconds, connections) in [(9, 1), (10, 0)] {
+            peer.node.handle(now + Duration::from_secs(seconds), Event::Tick);
+            assert_eq!(peer.node.usage().connections, connections, "it is for the peer to close it: {seconds} s");
+        }
     });
 }
