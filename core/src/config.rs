@@ -133,7 +133,8 @@ pub struct Timers {
     pub lookup: Duration,
     /// The Discovery Service is given this long: 30 s.
     pub discovery: Duration,
-    /// A session is replaced by a new handshake after this: 12 h.
+    /// A session is replaced by a new handshake after this: 12 h. What is under way in it goes on, and ends with it when it is the
+    /// second but last: so this should be longer than what is asked may take.
     pub session: Duration,
     /// A handshake that was answered and not confirmed is forgotten after this: 10 s.
     pub tentative: Duration,

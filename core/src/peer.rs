@@ -45,6 +45,8 @@ pub(crate) struct Peer {
     pub(crate) incoming: usize,
     /// Bytes of replies to it that wait to be sealed.
     pub(crate) reply_bytes: usize,
+    /// Whether so much waits to go to it that nothing more is read from it.
+    pub(crate) congested: bool,
     /// Bytes of its incomplete messages.
     pub(crate) assembly_bytes: usize,
     /// Whether this node ever asked it something: such peers are forgotten last.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use egtp::{PeerRefusal, Reason};
+use egtp_sim::scenario::Scenario;
 use egtp_sim::scene::{ECHO, NEVER, Scene, long_body, query, type_name};
+use egtp_sim::storm::record_scenario;
 use egtp_sim::{Network, NodeIndex};
 
 /// Storm 150: a node gave up a connection that it had opened, since nothing waited for the peer any more; but the peer had met it
@@ -120,4 +122,25 @@ fn what_has_left_by_the_instant_at_which_a_connection_is_given_up_does_not_go_ag
     scene.run_secs(10);
     assert_eq!(scene.reply(asker, asked), body);
     assert_eq!(scene.runs(&body), 1);
+}
+
+/// Storm 1086 of later ones: two nodes had dialled each other, and while a reply waited to be written to one of the two connections,
+/// neither was read. Once it was written nothing said so of the other connection, and what came there was never read.
+#[test]
+fn a_reply_that_is_written_to_one_connection_lets_the_other_be_read_again() {
+    let scenario: Scenario = "> seed 1\n\
+        > network latency=35.337ms jitter=0us chunks=whole buffer=8383B\n\
+        > node alice\n\
+        > node bob reply_bytes_per_peer=14384\n\
+        > ask alice bob echo bytes=8B hard=17s\n\
+        > ask bob alice echo bytes=12380B hard=17s\n\
+        > wait 209ms\n\
+        > ask alice bob echo bytes=9180B hard=20s\n\
+        > ask bob alice echo bytes=29409B hard=20s\n\
+        > wait 121ms"
+        .parse()
+        .unwrap();
+    let broken: Vec<String> =
+        record_scenario(&scenario).broken().into_iter().map(|broken| broken.to_string()).collect();
+    assert!(broken.is_empty(), "{broken:?}");
 }

@@ -337,17 +337,19 @@ impl Node {
         of_peer <= self.limits.reply_bytes_per_peer && of_peer <= left
     }
 
-    fn charge_reply(&mut self, peer: NodeId, bytes: usize) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
+    fn charge_reply(&mut self, of: NodeId, bytes: usize) {
+        if let Some(peer) = self.peers.get_mut(&of) {
             peer.reply_bytes += bytes;
             self.reply_bytes += bytes;
+            self.check_congestion(of);
         }
     }
 
-    pub(super) fn uncharge_reply(&mut self, peer: NodeId, bytes: usize) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
+    pub(super) fn uncharge_reply(&mut self, of: NodeId, bytes: usize) {
+        if let Some(peer) = self.peers.get_mut(&of) {
             peer.reply_bytes -= bytes;
             self.reply_bytes -= bytes;
+            self.check_congestion(of);
         }
     }
 

@@ -136,6 +136,7 @@ impl Digest {
             doubted,
             incoming,
             reply_bytes,
+            congested,
             assembly_bytes,
             asked,
             stamp: _,
@@ -158,7 +159,7 @@ impl Digest {
             } = &**handshake;
             self.add("handshake", &(id, noise, cookie, busies, cookies, asked, generation, first_sent, sent_on));
         }
-        self.add("under way", &(held, outstanding, incoming, reply_bytes, assembly_bytes, asked));
+        self.add("under way", &(held, outstanding, incoming, reply_bytes, congested, assembly_bytes, asked));
     }
 
     fn add_session(&mut self, session: &Session) {

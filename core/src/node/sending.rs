@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use super::Node;
-use crate::connection::{Carried, FILL_TARGET, Phase, Probe, Urgent};
+use crate::connection::{Carried, Connection, FILL_TARGET, Phase, Probe, Urgent};
 use crate::conversation::QueryState;
 use crate::id::{ConnectionId, NodeId, QueryId};
 use crate::outbox::{Content, FRAME_CHUNK, Item, PIECE};
@@ -99,6 +99,8 @@ impl Node {
     pub(super) fn push_frame(&mut self, session: SessionId, frame: &Frame<'_>) {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.outbox.push_frame(frame, None);
+            let peer = session.peer;
+            self.check_congestion(peer);
         }
     }
 
@@ -108,6 +110,8 @@ impl Node {
         let via = self.connections.contains_key(&on).then_some(on);
         if let Some(session) = self.sessions.get_mut(&session) {
             session.outbox.push_frame(frame, via);
+            let peer = session.peer;
+            self.check_congestion(peer);
         }
     }
 
@@ -130,11 +134,22 @@ impl Node {
         self.fill(on);
     }
 
-    /// Whether reading on would only make more frames wait for a peer that does not take them.
-    pub(super) fn is_congested(&self, connection: &crate::connection::Connection) -> bool {
-        let Some(peer) = connection.peer.and_then(|peer| self.peers.get(&peer)) else { return false };
-        let mut sessions = peer.sessions.iter().filter_map(|sid| self.sessions.get(sid));
-        peer.reply_bytes > self.limits.reply_bytes_per_peer / 2 || sessions.any(|session| session.outbox.is_congested())
+    /// Whether reading on would only make more wait for a peer that does not take it.
+    pub(super) fn is_congested(&self, connection: &Connection) -> bool {
+        connection.peer.and_then(|peer| self.peers.get(&peer)).is_some_and(|peer| peer.congested)
+    }
+
+    /// More or less waits to go to a peer than before. What goes over one connection lets all others be read as well.
+    pub(super) fn check_congestion(&mut self, peer: NodeId) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let mut sessions = state.sessions.iter().filter_map(|sid| self.sessions.get(sid));
+        let congested = state.reply_bytes > self.limits.reply_bytes_per_peer / 2
+            || sessions.any(|session| session.outbox.is_congested());
+        if core::mem::replace(&mut state.congested, congested) && !congested {
+            for connection in state.connections.clone() {
+                self.hint(connection);
+            }
+        }
     }
 
     /// Bytes that are not sealed were appended to what is to be written.
@@ -263,7 +278,6 @@ impl Node {
             return false;
         };
         let sealed = session.sealer.seal(session.peer_id.0, &mut out, start + LENGTH);
-        let renew = session.sealer.wants_replacement();
         if sealed.is_err() {
             out.truncate(start);
         } else {
@@ -278,9 +292,6 @@ impl Node {
         for carried in complete {
             connection.outbound.mark(carried);
         }
-        if renew && !self.timers.is_armed(Timer::Renew(sid)) {
-            self.arm_in(Timer::Renew(sid), core::time::Duration::ZERO);
-        }
         sealed.is_ok()
     }
 
@@ -290,6 +301,8 @@ impl Node {
         let Some(session) = self.sessions.get_mut(&sid) else { return complete };
         if let Some(frames) = session.outbox.take_frames(on, main) {
             plaintext.extend_from_slice(&frames);
+            let peer = session.peer;
+            self.check_congestion(peer);
         }
         let introduced = self.connections.get(&on).is_some_and(|connection| connection.introduced);
         let mut room = if introduced { PIECE } else { SHORT };

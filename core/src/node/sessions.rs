@@ -169,8 +169,10 @@ impl Node {
                 }
             }
         }
-        for worst in others.split_off(others.len().min(DRAINING_PER_PEER)) {
-            self.break_session(worst, BreakCode::Memory);
+        while others.len() > DRAINING_PER_PEER {
+            let idle = |sid: &SessionId| self.sessions.get(sid).is_some_and(|session| session.can_be_given_up());
+            let worst = others.iter().rposition(idle).unwrap_or(others.len() - 1);
+            self.break_session(others.remove(worst), BreakCode::Memory);
         }
         if let (false, Some(&best)) = (others.is_empty(), ranked.first()) {
             if let Some(session) = self.sessions.get_mut(&best) {
