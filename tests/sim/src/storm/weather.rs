@@ -238,6 +238,12 @@ impl Weather {
         let micros = LONGEST_MICROS - self.choice.below(LONGEST_MICROS);
         let soft = self.choice.per_mille(300).then_some(Duration::from_micros(micros / 2));
         let hard = Duration::from_micros(micros);
+        // Who is asked asks too: both dial, and have two connections with each other.
+        if self.choice.per_mille(150) {
+            let bytes = self.choice.index(self.longest) + 8;
+            self.asked += 1;
+            self.later(Duration::ZERO, Step::Ask { from: to, to: from, type_name, bytes, soft, hard });
+        }
         Step::Ask { from, to, type_name, bytes, soft, hard }
     }
 
@@ -324,7 +330,7 @@ fn draw_setup(choice: &mut Choice, number: usize, cramped: bool, brisk: bool, ho
         draw_own_limits(choice, &mut config.limits);
     }
     if brisk {
-        config.timers = brisk_timers();
+        config.timers = brisk_timers(choice);
     } else {
         config.timers.idle = Duration::from_secs(100);
         draw_throttle(choice, &mut config.throttle);
@@ -382,8 +388,13 @@ fn draw_own_limits(choice: &mut Choice, limits: &mut Limits) {
 }
 
 /// With the usual ones hardly anything is sure within the time that a query waits.
-fn brisk_timers() -> Timers {
+fn brisk_timers(choice: &mut Choice) -> Timers {
+    let usual = Timers::default();
+    // A session is replaced while messages are under way in it, and not before the one that it has replaced is done with.
+    let session =
+        if choice.per_mille(500) { LONGEST + Duration::from_secs(2 + choice.below(30)) } else { usual.session };
     Timers {
+        session,
         connect: Duration::from_secs(2),
         authenticate: Duration::from_secs(2),
         probe_idle: Duration::from_secs(3),
@@ -391,7 +402,7 @@ fn brisk_timers() -> Timers {
         probe_answer: Duration::from_secs(2),
         lookup: Duration::from_secs(4),
         idle: Duration::from_secs(30),
-        ..Timers::default()
+        ..usual
     }
 }
 

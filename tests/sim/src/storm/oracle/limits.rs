@@ -20,6 +20,9 @@ const PIECE: usize = 16 * 1024;
 /// What an incomplete message is charged with besides its bytes.
 const AROUND_PIECES: usize = 256;
 
+/// Sessions that are replaced this often are replaced all the time.
+const OFTEN: Duration = Duration::from_secs(3600);
+
 impl Model {
     /// A node refuses to ask what it was told to: gives back how that ends.
     pub(super) fn refuses_to_ask(&mut self, at: Instant, query: usize, refusal: Refusal) -> Ending {
@@ -132,6 +135,11 @@ impl Model {
     /// Whether somebody may have no place for a session that it has asked for.
     pub(super) fn somebody_has_few_sessions(&self) -> bool {
         self.nodes.values().any(|setting| self.is_few(setting.limits.sessions))
+    }
+
+    /// Whether somebody replaces sessions so often that one may be under way at any time.
+    pub(super) fn replaces_sessions(&self) -> bool {
+        self.nodes.values().any(|setting| setting.timers.session < OFTEN)
     }
 
     /// Whether so many are too few to talk to all neighbours at once.

@@ -66,12 +66,12 @@ impl Oracle {
     }
 
     /// Long after the storm, there are no connections, and one session with each peer at most; or two, if connections are so few, or
-    /// so few are maintained, that one may have been closed before a session that had been replaced was, or if so little may be asked
-    /// that nobody has found out. Strangers may have left so many sessions.
+    /// so few are maintained, or sessions are replaced so often, that a connection may have been closed before a session that had been
+    /// replaced was, or if so little may be asked that nobody has found out. Strangers may have left so many sessions.
     pub(in crate::storm) fn is_at_rest(&mut self, world: &mut World, node: NodeIndex, cramped: bool, strangers: usize) {
         let peers = self.ids.len() - 1;
         let few = |setting: &Setting| setting.limits.maintained_connections.min(setting.limits.queries) < peers;
-        let may_be_left = cramped || self.model.nodes.values().any(few);
+        let may_be_left = cramped || self.model.replaces_sessions() || self.model.nodes.values().any(few);
         // Whoever keeps a query keeps the session in which it came.
         let kept = self.model.kept_too_long(node);
         let most = strangers + kept + if may_be_left { 2 * peers } else { peers };
@@ -103,10 +103,10 @@ impl Oracle {
     }
 
     /// What a node holds, without the queries of which it cannot know that their time is over, and the sessions on offer to somebody who
-    /// has no place for them and asks again and again.
+    /// has no place for them and asks again and again, or who just then replaces one.
     fn unexcused(&self, world: &mut World, node: NodeIndex) -> Usage {
         let mut usage = world.node(node).usage();
-        if self.model.somebody_has_few_sessions() {
+        if self.model.somebody_has_few_sessions() || self.model.replaces_sessions() {
             usage.tentative_sessions = 0;
         }
         let kept = self.model.kept_too_long(node).min(usage.incoming);
