@@ -138,7 +138,19 @@ impl Model {
     fn lost_by_peer(&self, life: &Life, at: Instant) -> Option<String> {
         let settles = self.settles(life.question.from, life.question.to);
         let kinds = [Kind::Down, Kind::Off, Kind::Clock, Kind::Cramped];
-        self.fault(life, at, settles, &kinds).or_else(|| self.stalled(life, at))
+        let crosses =
+            || self.fault(life, at, settles, &[Kind::Cut, Kind::Fragile]).filter(|_| self.asks_back(life, settles));
+        self.fault(life, at, settles, &kinds).or_else(|| self.stalled(life, at)).or_else(crosses)
+    }
+
+    /// Whether the recipient had something to say to the asker of its own. Both dial then, and each may begin a session: with one
+    /// that replaces a connection's these are three, and the oldest is given up; that the peer says so may be lost with a connection.
+    fn asks_back(&self, life: &Life, lately: Duration) -> bool {
+        let (from, to) = (life.question.from, life.question.to);
+        let since = back(life.asked, lately);
+        let late = self.lives.iter().rev().take_while(|other| other.asked >= since);
+        let mut back = late.filter(|other| (other.question.from, other.question.to) == (to, from));
+        back.next().is_some() || self.notices.sent_by(to).any(|(recipient, sent, _)| recipient == from && sent >= since)
     }
 
     /// Something between the two lasted, or has lasted lately, so long that dials, probes and leave-taking were given up.
