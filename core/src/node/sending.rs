@@ -187,9 +187,11 @@ impl Node {
         }
         self.fill(on);
         self.throttle_up(on);
-        if let Some(main) = self.peer_on(on).and_then(|peer| self.any_connection(peer)).filter(|&main| main != on) {
-            // A message that was done here may have made another wait there.
-            self.fill(main);
+        // A large message that was done here may have made another one wait that goes over another connection.
+        let peer = self.peer_on(on).and_then(|peer| self.peers.get(&peer)).filter(|peer| peer.connections.len() > 1);
+        let others: Vec<ConnectionId> = peer.map(|peer| peer.connections.clone()).unwrap_or_default();
+        for other in others.into_iter().filter(|&other| other != on) {
+            self.fill(other);
         }
         if self.connections.get(&on).is_some_and(|connection| connection.outbound.is_empty()) {
             self.writers.remove(&on);

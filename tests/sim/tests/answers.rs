@@ -1,90 +1,20 @@
 //! What a node has to say to a peer, and what it keeps of what the peer says. The peer is played by hand, with the second
 //! implementation.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod by_hand;
 
 use std::collections::BTreeMap;
 use std::iter;
 use std::time::Duration;
 
 use egtp::internal::digest;
-use egtp::{Action, Cause, ConnectionId, Delivery, Event, Instant, Node, NodeId, ServiceAction};
+use egtp::{Action, Cause, Delivery, Event};
 use egtp_sim::scene::{KEEP, Scene, long_body, query};
 use egtp_sim::second::frame::Frame;
-use egtp_sim::second::handshake::{HelloPayload, Initiator};
-use egtp_sim::second::identity::Identity;
-use egtp_sim::second::message::{self, Message};
-use egtp_sim::second::packet::{Packet, framed, unframed};
-use egtp_sim::second::session::Session;
+use egtp_sim::second::message::Message;
+use egtp_sim::second::packet::framed;
 
-const PEER: Identity = Identity([7; 32]);
-const ISID: [u8; 8] = [9; 8];
-/// Deadlines are in milliseconds of the session's own time.
-const IN_A_MINUTE: u32 = 60_000;
-
-/// A peer's end of a session with a node, and how it reaches it.
-struct Peer<'a> {
-    node: &'a mut Node,
-    now: Instant,
-    session: Session,
-}
-
-impl<'a> Peer<'a> {
-    /// Shakes hands over a new connection.
-    fn meets(node: &'a mut Node, now: Instant) -> (Self, ConnectionId) {
-        let key = *node.record().unwrap().key().as_bytes();
-        let payload = HelloPayload { key: PEER.public_key(), generation: 0, asked: Vec::new() }.encode();
-        let (initiator, noise) = Initiator::start(&PEER, &key, ISID, [8; 32], &payload).unwrap();
-        let connection = connect(node, now);
-        let hello = Packet::Hello { isid: ISID, cookie: [0; 16], noise }.encode();
-        node.handle(now, Event::Received(connection, &framed(&hello)));
-        let packets = unframed(&mut take_written(node, now, connection));
-        let Some(Packet::Welcome { noise, .. }) = Packet::parse(&packets[0]) else { panic!("{packets:?}") };
-        let (keys, welcome) = initiator.finish(&noise).unwrap();
-        let mut peer = Self { node, now, session: Session::of_initiator(&keys, welcome.rsid) };
-        // The first record on a connection is a short one.
-        peer.says(connection, &[]);
-        (peer, connection)
-    }
-
-    fn says(&mut self, connection: ConnectionId, frames: &[Frame]) {
-        let plaintext: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
-        let packet = framed(&self.session.seal(&plaintext));
-        self.node.handle(self.now, Event::Received(connection, &packet));
-    }
-
-    /// Takes everything that the node has to say on a connection.
-    fn hears(&mut self, connection: ConnectionId) -> Vec<Frame> {
-        let packets = unframed(&mut take_written(self.node, self.now, connection));
-        let plaintexts = packets.iter().map(|packet| self.session.open(packet).unwrap().1);
-        plaintexts.flat_map(|plaintext| Frame::parse_all(&plaintext).unwrap()).collect()
-    }
-
-    fn query(&self, number: u64, type_name: &str) -> Frame {
-        let message = Message {
-            kind: message::QUERY,
-            recipient: *self.node.id().as_bytes(),
-            nonce: [1; 20],
-            reference: [0; 20],
-            type_name: type_name.into(),
-            body: number.to_be_bytes().to_vec(),
-        };
-        Frame::query(number, IN_A_MINUTE, &message.encode())
-    }
-}
-
-fn connect(node: &mut Node, now: Instant) -> ConnectionId {
-    node.accept(now, ([10, 9, 9, 9], 1).into()).unwrap()
-}
-
-fn take_written(node: &mut Node, now: Instant, connection: ConnectionId) -> Vec<u8> {
-    let mut written = Vec::new();
-    while !node.to_write(connection).is_empty() {
-        let bytes = node.to_write(connection).to_vec();
-        node.handle(now, Event::Written(connection, bytes.len()));
-        written.extend(bytes);
-    }
-    written
-}
+use by_hand::{IN_A_MINUTE, Peer};
 
 #[test]
 fn whoever_asks_and_does_not_listen_is_not_read_from_until_it_does() {
@@ -119,8 +49,7 @@ fn what_was_to_be_said_on_a_connection_that_ends_is_said_on_another() {
         let (mut peer, first) = Peer::meets(node, now);
         let queries: Vec<Frame> = (0..3).map(|number| peer.query(number, KEEP)).collect();
         peer.says(first, &queries);
-        let second = connect(peer.node, now);
-        peer.says(second, &[]);
+        let second = peer.connects();
         let kept: Vec<_> = iter::from_fn(|| peer.node.poll())
             .filter_map(|action| match action {
                 Action::Deliver(Delivery::Query { token, .. }) => Some(token),
@@ -237,56 +166,12 @@ fn a_record_is_remembered_and_the_same_again_changes_nothing() {
 }
 
 #[test]
-fn a_query_that_waits_on_a_connection_that_is_left_looks_for_another_at_once() {
-    let mut scene = Scene::new(1);
-    let node = scene.add_node();
-    scene.world.with(node, |node, now| {
-        let (mut peer, connection) = Peer::meets(node, now);
-        let to = NodeId::from_bytes(PEER.node_id());
-        for _ in 0..2 {
-            // The first one is on its way, and nobody takes it.
-            peer.node.query(now, to, query(KEEP, b"?")).unwrap();
-        }
-        let looks_it_up = |node: &mut Node| {
-            let mut actions = iter::from_fn(|| node.poll());
-            actions.any(|action| matches!(action, Action::Service(ServiceAction::Lookup { .. })))
-        };
-        assert!(!looks_it_up(peer.node));
-        peer.says(connection, &[Frame::Leave { step: 0 }]);
-        assert!(looks_it_up(peer.node));
-    });
-}
-
-#[test]
-fn a_connection_that_is_left_stays_open_for_the_query_that_it_carries() {
-    let mut scene = Scene::new(1);
-    let node = scene.add_node();
-    scene.world.with(node, |node, now| {
-        let (mut peer, connection) = Peer::meets(node, now);
-        let Frame::Query { part: message, .. } = peer.query(0, KEEP) else { unreachable!() };
-        let total = u32::try_from(message.len()).unwrap();
-        let first = Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total, part: message[..1].to_vec() };
-        peer.says(connection, &[first, Frame::Leave { step: 0 }]);
-        let pieces = message[1..].chunks(10).zip((1..).step_by(10));
-        for (part, offset) in pieces {
-            peer.now = peer.now + Duration::from_secs(4);
-            peer.node.handle(peer.now, Event::Tick);
-            peer.says(connection, &[Frame::Piece { of: 1, number: 0, offset, part: part.to_vec() }]);
-        }
-        assert!(peer.now > now + Duration::from_secs(20));
-        let mut actions = iter::from_fn(|| peer.node.poll());
-        assert!(actions.any(|action| matches!(action, Action::Deliver(Delivery::Query { .. }))));
-        assert_eq!(peer.node.usage().connections, 1);
-    });
-}
-
-#[test]
 fn whoever_is_asked_whether_it_is_there_has_ten_seconds_from_when_that_was_written() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();
     scene.world.with(node, |node, now| {
         let (mut peer, connection) = Peer::meets(node, now);
-        let to = NodeId::from_bytes(PEER.node_id());
+        let to = peer.id();
         let at = |peer: &mut Peer<'_>, seconds| {
             peer.now = now + Duration::from_secs(seconds);
             peer.node.handle(peer.now, Event::Tick);
@@ -305,20 +190,5 @@ fn whoever_is_asked_whether_it_is_there_has_ten_seconds_from_when_that_was_writt
         assert_eq!(peer.node.usage().connections, 1);
         at(&mut peer, 16);
         assert_eq!(peer.node.usage().connections, 0);
-    });
-}
-
-#[test]
-fn whoever_proposes_to_leave_and_stays_is_left_in_the_end() {
-    let mut scene = Scene::new(1);
-    let node = scene.add_node();
-    scene.world.with(node, |node, now| {
-        let (mut peer, connection) = Peer::meets(node, now);
-        peer.says(connection, &[Frame::Leave { step: 0 }]);
-        assert_eq!(peer.hears(connection).last(), Some(&Frame::Leave { step: 1 }));
-        for (seconds, connections) in [(9, 1), (10, 0)] {
-            peer.node.handle(now + Duration::from_secs(seconds), Event::Tick);
-            assert_eq!(peer.node.usage().connections, connections, "it is for the peer to close it: {seconds} s");
-        }
     });
 }

@@ -1,0 +1,126 @@
+//! A peer that is played by hand, with the second implementation.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
+
+use egtp::{ConnectionId, Event, Instant, Node, NodeId};
+use egtp_sim::second::frame::Frame;
+use egtp_sim::second::handshake::{HelloPayload, Initiator};
+use egtp_sim::second::identity::Identity;
+use egtp_sim::second::message::{self, Message};
+use egtp_sim::second::packet::{Packet, framed, unframed};
+use egtp_sim::second::session::Session;
+
+/// Deadlines are in milliseconds of the session's own time.
+pub const IN_A_MINUTE: u32 = 60_000;
+
+const PEER: Identity = Identity([7; 32]);
+
+/// A peer's end of a session with a node, and how it reaches it.
+pub struct Peer<'a> {
+    pub node: &'a mut Node,
+    pub now: Instant,
+    pub session: Session,
+}
+
+impl<'a> Peer<'a> {
+    /// Shakes hands over a new connection.
+    pub fn meets(node: &'a mut Node, now: Instant) -> (Self, ConnectionId) {
+        let (session, connection) = shake_hands(node, now, 0);
+        let mut peer = Self { node, now, session };
+        // The first record on a connection is a short one.
+        peer.says(connection, &[]);
+        (peer, connection)
+    }
+
+    /// Opens another connection, in the same session.
+    pub fn connects(&mut self) -> ConnectionId {
+        let connection = connect(self.node, self.now);
+        self.says(connection, &[]);
+        connection
+    }
+
+    /// Shakes hands over another connection, and goes on in the session that this makes, which is better than the one before. That one
+    /// is given back.
+    pub fn shakes_hands_again(&mut self) -> (Session, ConnectionId) {
+        let (session, connection) = shake_hands(self.node, self.now, 1);
+        let before = std::mem::replace(&mut self.session, session);
+        self.says(connection, &[]);
+        (before, connection)
+    }
+
+    pub fn id(&self) -> NodeId {
+        NodeId::from_bytes(PEER.node_id())
+    }
+
+    pub fn says(&mut self, connection: ConnectionId, frames: &[Frame]) {
+        let packet = seal(&mut self.session, frames);
+        self.node.handle(self.now, Event::Received(connection, &packet));
+    }
+
+    /// The same in another session.
+    pub fn says_in(&mut self, session: &mut Session, connection: ConnectionId, frames: &[Frame]) {
+        self.node.handle(self.now, Event::Received(connection, &seal(session, frames)));
+    }
+
+    /// Takes everything that the node has to say on a connection.
+    pub fn hears(&mut self, connection: ConnectionId) -> Vec<Frame> {
+        self.hears_in(&[&self.session.clone()], connection)
+    }
+
+    /// The same in any of these sessions.
+    pub fn hears_in(&mut self, sessions: &[&Session], connection: ConnectionId) -> Vec<Frame> {
+        self.hears_records(sessions, connection).concat()
+    }
+
+    /// The same record by record.
+    pub fn hears_records(&mut self, sessions: &[&Session], connection: ConnectionId) -> Vec<Vec<Frame>> {
+        let packets = unframed(&mut take_written(self.node, self.now, connection));
+        let opened = |packet: &Vec<u8>| sessions.iter().find_map(|session| session.open(packet)).unwrap().1;
+        packets.iter().map(|packet| Frame::parse_all(&opened(packet)).unwrap()).collect()
+    }
+
+    pub fn query(&self, number: u64, type_name: &str) -> Frame {
+        let message = Message {
+            kind: message::QUERY,
+            recipient: *self.node.id().as_bytes(),
+            nonce: [1; 20],
+            reference: [0; 20],
+            type_name: type_name.into(),
+            body: number.to_be_bytes().to_vec(),
+        };
+        Frame::query(number, IN_A_MINUTE, &message.encode())
+    }
+}
+
+fn shake_hands(node: &mut Node, now: Instant, generation: u32) -> (Session, ConnectionId) {
+    let key = *node.record().unwrap().key().as_bytes();
+    let payload = HelloPayload { key: PEER.public_key(), generation, asked: Vec::new() }.encode();
+    let isid = u64::from(generation).to_be_bytes();
+    let (initiator, noise) = Initiator::start(&PEER, &key, isid, [8; 32], &payload).unwrap();
+    let connection = connect(node, now);
+    let hello = Packet::Hello { isid, cookie: [0; 16], noise }.encode();
+    node.handle(now, Event::Received(connection, &framed(&hello)));
+    let packets = unframed(&mut take_written(node, now, connection));
+    let Some(Packet::Welcome { noise, .. }) = Packet::parse(&packets[0]) else { panic!("{packets:?}") };
+    let (keys, welcome) = initiator.finish(&noise).unwrap();
+    (Session::of_initiator(&keys, welcome.rsid), connection)
+}
+
+fn connect(node: &mut Node, now: Instant) -> ConnectionId {
+    node.accept(now, ([10, 9, 9, 9], 1).into()).unwrap()
+}
+
+fn seal(session: &mut Session, frames: &[Frame]) -> Vec<u8> {
+    let plaintext: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
+    framed(&session.seal(&plaintext))
+}
+
+fn take_written(node: &mut Node, now: Instant, connection: ConnectionId) -> Vec<u8> {
+    let mut written = Vec::new();
+    while !node.to_write(connection).is_empty() {
+        let bytes = node.to_write(connection).to_vec();
+        node.handle(now, Event::Written(connection, bytes.len()));
+        written.extend(bytes);
+    }
+    written
+}

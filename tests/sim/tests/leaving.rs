@@ -1,0 +1,165 @@
+//! How connections are left that something still waits for. The peer is played by hand, with the second implementation.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod by_hand;
+
+use std::iter;
+use std::time::Duration;
+
+use egtp::{Action, Config, Delivery, Event, Node, ReplyToken, ServiceAction};
+use egtp_sim::scene::{KEEP, Scene, long_body, query};
+use egtp_sim::second::frame::Frame;
+
+use by_hand::{IN_A_MINUTE, Peer};
+
+#[test]
+fn a_query_that_waits_on_a_connection_that_is_left_looks_for_another_at_once() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let to = peer.id();
+        for _ in 0..2 {
+            // The first one is on its way, and nobody takes it.
+            peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+        }
+        let looks_it_up = |node: &mut Node| {
+            let mut actions = iter::from_fn(|| node.poll());
+            actions.any(|action| matches!(action, Action::Service(ServiceAction::Lookup { .. })))
+        };
+        assert!(!looks_it_up(peer.node));
+        peer.says(connection, &[Frame::Leave { step: 0 }]);
+        assert!(looks_it_up(peer.node));
+    });
+}
+
+#[test]
+fn a_connection_that_is_left_stays_open_for_the_query_that_it_carries() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let Frame::Query { part: message, .. } = peer.query(0, KEEP) else { unreachable!() };
+        let total = u32::try_from(message.len()).unwrap();
+        let first = Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total, part: message[..1].to_vec() };
+        peer.says(connection, &[first, Frame::Leave { step: 0 }]);
+        let pieces = message[1..].chunks(10).zip((1..).step_by(10));
+        for (part, offset) in pieces {
+            peer.now = peer.now + Duration::from_secs(4);
+            peer.node.handle(peer.now, Event::Tick);
+            peer.says(connection, &[Frame::Piece { of: 1, number: 0, offset, part: part.to_vec() }]);
+        }
+        assert!(peer.now > now + Duration::from_secs(20));
+        let mut actions = iter::from_fn(|| peer.node.poll());
+        assert!(actions.any(|action| matches!(action, Action::Deliver(Delivery::Query { .. }))));
+        assert_eq!(peer.node.usage().connections, 1);
+    });
+}
+
+#[test]
+fn whoever_proposes_to_leave_and_stays_is_left_in_the_end() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        peer.says(connection, &[Frame::Leave { step: 0 }]);
+        assert_eq!(peer.hears(connection).last(), Some(&Frame::Leave { step: 1 }));
+        for (seconds, connections) in [(9, 1), (10, 0)] {
+            peer.node.handle(now + Duration::from_secs(seconds), Event::Tick);
+            assert_eq!(peer.node.usage().connections, connections, "it is for the peer to close it: {seconds} s");
+        }
+    });
+}
+
+/// Where every connection is left after ten seconds in which nothing is under way on it.
+fn leaves_soon() -> egtp::CheckedConfig {
+    let mut config = Config::default();
+    config.timers.idle = Duration::from_secs(10);
+    config.check().unwrap()
+}
+
+#[test]
+fn a_connection_that_both_have_left_stays_open_for_a_reply_that_waits_its_turn_and_no_other() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(leaves_soon());
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let [second, third] = [(); 2].map(|()| peer.connects());
+        let asked: Vec<Frame> = (0..4).map(|number| peer.query(number, KEEP)).collect();
+        peer.says(first, &asked);
+        peer.now = now + Duration::from_secs(10);
+        peer.node.handle(peer.now, Event::Tick);
+        for left in [second, third] {
+            assert_eq!(peer.hears(left).last(), Some(&Frame::Leave { step: 0 }));
+        }
+        // A query was under way when the peer heard it.
+        let late = peer.query(4, KEEP);
+        peer.says(second, &[late, Frame::Leave { step: 1 }]);
+        let mut tokens = delivered(peer.node);
+        let last = tokens.pop().unwrap();
+        for token in tokens {
+            peer.node.reply(peer.now, token, long_body(300_000)).unwrap();
+            // The system takes what is sealed so far, and the next reply begins.
+            let sealed = peer.node.to_write(first).len();
+            peer.node.handle(peer.now, Event::Written(first, sealed));
+        }
+        peer.node.reply(peer.now, last, long_body(300_000)).unwrap();
+        peer.says(third, &[Frame::Leave { step: 1 }]);
+        assert_eq!(peer.node.usage().connections, 2, "nothing is meant for the third");
+        // While four long replies are under way on the first one, the fifth waits.
+        assert!(peer.hears(second).is_empty());
+        assert_eq!(peer.node.usage().connections, 2);
+        while !peer.node.to_write(first).is_empty() {
+            let sealed = peer.node.to_write(first).len();
+            peer.node.handle(peer.now, Event::Written(first, sealed));
+        }
+        assert!(matches!(peer.hears(second)[0], Frame::Reply { number: 4, .. }));
+        assert_eq!(peer.node.usage().connections, 1);
+    });
+}
+
+#[test]
+fn a_connection_that_both_have_left_stays_open_for_what_is_to_be_said_of_the_last_query() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(leaves_soon());
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        peer.now = now + Duration::from_secs(10);
+        peer.node.handle(peer.now, Event::Tick);
+        assert_eq!(peer.hears(connection).last(), Some(&Frame::Leave { step: 0 }));
+        let late = peer.query(0, "unknown");
+        peer.says(connection, &[late, Frame::Leave { step: 1 }]);
+        assert!(matches!(peer.hears(connection)[..], [Frame::Refuse { number: 0, .. }]));
+        assert_eq!(peer.node.usage().connections, 0);
+    });
+}
+
+#[test]
+fn a_session_that_another_replaces_ends_once_everything_in_it_is_said() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        // The node's answer to this is on its way, and all else waits.
+        peer.says(first, &[Frame::Ping { token: 1, asked: Vec::new() }]);
+        let unknown = peer.query(0, "unknown");
+        peer.says(first, &[unknown]);
+        let (before, second) = peer.shakes_hands_again();
+        let Some(&Frame::Ping { token, .. }) = peer.hears(second).last() else { panic!("it does not ask") };
+        peer.says(second, &[Frame::Pong { token, held: 0 }]);
+        let said = peer.hears_in(&[&before], first);
+        assert!(matches!(said[..], [Frame::Pong { .. }, Frame::Refuse { number: 0, .. }]), "{said:?}");
+        assert!(matches!(peer.hears_in(&[&before], second)[..], [Frame::Break { .. }]));
+        assert_eq!(peer.node.usage().sessions, 1);
+    });
+}
+
+/// The queries that were given to handlers.
+fn delivered(node: &mut Node) -> Vec<ReplyToken> {
+    let actions = iter::from_fn(|| node.poll());
+    let queries = actions.filter_map(|action| match action {
+        Action::Deliver(Delivery::Query { token, .. }) => Some(token),
+        _ => None,
+    });
+    queries.collect()
+}
