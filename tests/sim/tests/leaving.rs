@@ -1,4 +1,5 @@
-//! How connections are left that something still waits for. The peer is played by hand, with the second implementation.
+//! How connections are left, and sessions replaced, that something still waits for. The peer is played by hand, with the second
+//! implementation.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod by_hand;
@@ -151,6 +152,43 @@ fn a_session_that_another_replaces_ends_once_everything_in_it_is_said() {
         assert!(matches!(said[..], [Frame::Pong { .. }, Frame::Refuse { number: 0, .. }]), "{said:?}");
         assert!(matches!(peer.hears_in(&[&before], second)[..], [Frame::Break { .. }]));
         assert_eq!(peer.node.usage().sessions, 1);
+    });
+}
+
+#[test]
+fn a_session_that_the_peer_has_said_it_holds_is_not_asked_about_when_a_connection_ends() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let (_, second) = peer.shakes_hands_again();
+        let Some(&Frame::Ping { token, .. }) = peer.hears(second).last() else { panic!("it does not ask") };
+        peer.says(second, &[Frame::Pong { token, held: 0 }]);
+        assert_eq!(peer.hears(first), []);
+        peer.node.handle(now, Event::Closed(second, egtp::Ending::Broken));
+        assert_eq!(peer.hears(first), []);
+    });
+}
+
+#[test]
+fn a_session_that_is_old_does_not_end_while_a_handler_has_a_query_of_it() {
+    let mut config = Config::default();
+    config.timers.session = Duration::from_secs(15);
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(config.check().unwrap());
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let asked = peer.query(0, KEEP);
+        peer.says(connection, &[asked]);
+        let token = delivered(peer.node).pop().unwrap();
+        peer.node.handle(now, Event::Closed(connection, egtp::Ending::Broken));
+        for seconds in 1..40 {
+            peer.now = now + Duration::from_secs(seconds);
+            peer.node.handle(peer.now, Event::Tick);
+        }
+        let again = peer.connects();
+        peer.node.reply(peer.now, token, b"late".to_vec()).unwrap();
+        assert!(peer.hears(again).iter().any(|frame| matches!(frame, Frame::Reply { number: 0, .. })));
     });
 }
 
