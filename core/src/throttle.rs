@@ -69,11 +69,16 @@ impl Bucket {
 
     /// When it is worthwhile to look again, if the bucket is dry.
     pub(crate) fn resumes(&self) -> Option<Instant> {
+        self.has(self.worthwhile())
+    }
+
+    /// When there is going to be so much, if there is not yet.
+    fn has(&self, wanted: i128) -> Option<Instant> {
         let rate = self.rate_i128();
-        if !self.is_dry() || rate == 0 {
+        if rate == 0 || self.micro_bytes >= wanted {
             return None;
         }
-        let missing = self.worthwhile().saturating_sub(self.micro_bytes);
+        let missing = wanted.saturating_sub(self.micro_bytes);
         let micros = u64::try_from(missing / rate + 1).unwrap_or(u64::MAX);
         Some(self.filled + Duration::from_micros(micros))
     }
@@ -94,11 +99,12 @@ impl Bucket {
 /// How long a round of a shared bucket lasts at least.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// The least that a round gives each of those who share, in bytes.
-const LEAST_SHARE: usize = 64;
+/// What a round should give each of those who share, in bytes: it begins when so much is saved up, or half a burst.
+const WORTHWHILE_SHARE: i128 = 256;
 
 /// A bucket that several connections share fairly. Time is cut into rounds: in each one every connection may take an equal part of
-/// what there is at its beginning, and what some leave is shared in the next.
+/// what there is at its beginning, and what some leave is shared in the next. Each has its part whenever it comes: the order in which
+/// a driver looks at its connections makes no difference.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SharedBucket {
     bucket: Bucket,
@@ -130,12 +136,16 @@ impl SharedBucket {
         self.bucket.refill(now);
     }
 
-    /// Shares what there is among so many, or among as many as took something in the last round if those were more.
+    /// Shares what there is among so many, or among one more than took something in the last round if those are more: so that
+    /// whoever comes new has a part as well.
     pub(crate) fn begin_round(&mut self, sharers: usize) {
-        let sharers = sharers.max(self.takers).max(1);
         self.round = self.round.wrapping_add(1);
+        self.share = (self.bucket.allowance() / self.expected(sharers)).max(1);
         self.takers = 0;
-        self.share = (self.bucket.allowance() / sharers).max(LEAST_SHARE);
+    }
+
+    fn expected(&self, sharers: usize) -> usize {
+        sharers.max(self.takers.saturating_add(1))
     }
 
     /// How many bytes a connection may pass now.
@@ -156,17 +166,15 @@ impl SharedBucket {
         self.bucket.take(bytes);
     }
 
-    pub(crate) fn is_dry(&self) -> bool {
-        self.bucket.is_dry()
-    }
-
     pub(crate) fn round(&self) -> u64 {
         self.round
     }
 
-    /// When the next round begins, if anybody waits for it.
-    pub(crate) fn next_round(&self, now: Instant) -> Option<NextRound> {
-        match self.bucket.resumes() {
+    /// When the next round begins, if anybody waits for it, and so many share at least.
+    pub(crate) fn next_round(&self, sharers: usize, now: Instant) -> Option<NextRound> {
+        let shares = i128::try_from(self.expected(sharers)).unwrap_or(i128::MAX / MICRO);
+        let wanted = shares.saturating_mul(WORTHWHILE_SHARE * MICRO).min(self.bucket.burst() / 2);
+        match self.bucket.has(wanted.max(self.bucket.worthwhile())) {
             Some(at) => Some(NextRound::Saved(at)),
             None if self.bucket.rate.is_some() && self.takers > 0 => Some(NextRound::Over(now + ROUND)),
             None => None,
@@ -241,9 +249,38 @@ mod tests {
         shared.take(&mut taken[0], first);
         assert_eq!((first, shared.allowance(&taken[0])), (500, 0));
         assert_eq!(shared.allowance(&taken[3]), 500);
-        assert!(shared.next_round(at_ms(0)).is_some(), "the first one waits for the next round");
+        assert!(shared.next_round(4, at_ms(0)).is_some(), "the first one waits for the next round");
         shared.begin_round(1);
-        assert_eq!(shared.allowance(&taken[0]), 1500, "what the others left is shared in the next round");
+        assert_eq!(
+            shared.allowance(&taken[0]),
+            750,
+            "what the others left is shared in the next round, with one that may come"
+        );
+    }
+
+    #[test]
+    fn many_who_always_come_in_the_same_order_get_the_same() {
+        let mut shared = SharedBucket::new(Rate::bytes_per_second(8000), at_ms(0));
+        let mut taken = [Taken::default(); 40];
+        let mut got = [0; 40];
+        for ms in 0..60_000 {
+            shared.refill(at_ms(ms));
+            match shared.next_round(1, at_ms(ms)) {
+                Some(NextRound::Saved(at)) if at > at_ms(ms) => {}
+                _ if ms % 20 == 0 => shared.begin_round(1),
+                _ => {}
+            }
+            for (taken, got) in taken.iter_mut().zip(&mut got) {
+                let bytes = shared.allowance(taken);
+                if bytes > 0 {
+                    shared.take(taken, bytes);
+                    *got += bytes;
+                }
+            }
+        }
+        let (least, most) = (got.iter().min().unwrap(), got.iter().max().unwrap());
+        assert!(most - least < most / 4, "{least} to {most}");
+        assert!(got.iter().sum::<usize>() > 8000 * 60 * 9 / 10, "little is left unused");
     }
 
     #[test]
@@ -251,6 +288,6 @@ mod tests {
         let mut shared = SharedBucket::new(None, at_ms(0));
         let mut taken = Taken::default();
         shared.take(&mut taken, 1_000_000);
-        assert_eq!((shared.allowance(&taken), shared.next_round(at_ms(0))), (usize::MAX, None));
+        assert_eq!((shared.allowance(&taken), shared.next_round(1, at_ms(0))), (usize::MAX, None));
     }
 }

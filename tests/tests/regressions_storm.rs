@@ -144,3 +144,25 @@ fn a_reply_that_is_written_to_one_connection_lets_the_other_be_read_again() {
         record_scenario(&scenario).broken().into_iter().map(|broken| broken.to_string()).collect();
     assert!(broken.is_empty(), "{broken:?}");
 }
+
+/// Storm 154366: what a node may read each second was all taken by the connection that it looked at first, round after round. A
+/// handshake on another one was not read for ten seconds, and the connection was closed.
+#[test]
+fn whoever_reads_little_reads_from_everybody() {
+    let scenario: Scenario = "> seed 1\n\
+        > node alice down=6551\n\
+        > node bob\n\
+        > node carol\n\
+        > ask bob alice echo bytes=23409B hard=13s\n\
+        > ask carol alice echo bytes=8B hard=19s\n\
+        > ask alice bob echo bytes=35583B hard=3s\n\
+        > wait 5s"
+        .parse()
+        .unwrap();
+    let recording = record_scenario(&scenario);
+    assert_eq!(recording.broken(), Vec::<String>::new());
+    let names = recording.names();
+    let lines: Vec<String> = recording.transcript.iter().map(|entry| names.line(entry)).collect();
+    let early = lines.iter().any(|line| line.contains("carol    has the verdict of #1: reply"));
+    assert!(early, "{lines:#?}");
+}

@@ -263,7 +263,7 @@ impl Node {
             return 0;
         }
         let allowance = self.down.allowance(&connection.taken_down).min(connection.down.allowance());
-        if self.down.is_dry() || connection.down.is_dry() { 0 } else { allowance.min(READ_AT_MOST) }
+        if connection.down.is_dry() { 0 } else { allowance.min(READ_AT_MOST) }
     }
 
     /// Queries and notices of this type are delivered from now on; of other types queries are refused and notices dropped.

@@ -414,8 +414,9 @@ impl Node {
     }
 
     pub(super) fn arm_throttle(&mut self) {
-        let up = if self.writers.is_empty() { None } else { self.up.next_round(self.now) };
-        for (timer, round) in [(Timer::ThrottleUp, up), (Timer::ThrottleDown, self.down.next_round(self.now))] {
+        let writers = self.writers.len();
+        let up = if writers == 0 { None } else { self.up.next_round(writers, self.now) };
+        for (timer, round) in [(Timer::ThrottleUp, up), (Timer::ThrottleDown, self.down.next_round(1, self.now))] {
             match round {
                 Some(NextRound::Saved(at)) => self.timers.arm(self.now, timer, at),
                 Some(NextRound::Over(at)) => self.timers.arm_no_later(self.now, timer, at),
