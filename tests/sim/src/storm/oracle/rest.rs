@@ -65,12 +65,15 @@ impl Oracle {
         self.demand(world, !surplus, || format!("node {} keeps more than {maintained}: {usage:?}", node.number()));
     }
 
-    /// Long after the storm, there are no connections, and one session with each peer at most; or two, if connections are so few, or
-    /// so few are maintained, or sessions are replaced so often, that a connection may have been closed before a session that had been
-    /// replaced was, or if so little may be asked that nobody has found out. Strangers may have left so many sessions.
+    /// Long after the storm, there are no connections, and one session with each peer at most. There may be two if connections are so
+    /// few, or so few are maintained, or sessions are replaced so often, that a connection may have been closed before a session that
+    /// had been replaced was; or if so little may be asked, or so few peers be known, that nobody has found out. Strangers may have
+    /// left so many sessions.
     pub(in crate::storm) fn is_at_rest(&mut self, world: &mut World, node: NodeIndex, cramped: bool, strangers: usize) {
         let peers = self.ids.len() - 1;
-        let few = |setting: &Setting| setting.limits.maintained_connections.min(setting.limits.queries) < peers;
+        let few = |Setting { limits, .. }: &Setting| {
+            limits.maintained_connections.min(limits.queries).min(limits.peers) < peers
+        };
         let may_be_left = cramped || self.model.replaces_sessions() || self.model.nodes.values().any(few);
         // Whoever keeps a query keeps the session in which it came.
         let kept = self.model.kept_too_long(node);
