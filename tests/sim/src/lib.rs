@@ -83,7 +83,15 @@
 //! - a node that had stopped still had questions open, and sessions with peers that were away (`regressions_fuzz.rs`);
 //! - a handshake for which there was no room left a peer behind (`rejected.rs`);
 //! - a connection that was to make room counted as busy with saying so, and its place was not waited for: found by asking why nobody
-//!   noticed a mutant (`tests/scripts/an-idle-connection-makes-room-for-another.txt`).
+//!   noticed a mutant (`tests/scripts/an-idle-connection-makes-room-for-another.txt`);
+//! - what came over one of two connections was not read after what waited for the peer had gone over the other
+//!   (`regressions_storm.rs`);
+//! - what a node may read each second was all taken by the connection that it looked at first (the same);
+//! - a long reply that waited for others on another connection did not begin when they were done: found by asking why nobody noticed a
+//!   mutant (`tests/sim/tests/leaving.rs`).
+//!
+//! In an hour, on two cores that had other work as well, the program played 160,000 storms with 5,785,058 queries and 74,100 simulated
+//! hours. It found the last but one of these, and two checks that cried without cause; all three are mended, each with its scenario.
 
 pub mod adversary;
 mod choice;
