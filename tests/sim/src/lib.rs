@@ -91,7 +91,7 @@
 //!   mutant (`tests/sim/tests/leaving.rs`).
 //!
 //! In an hour, on two cores that had other work as well, the program played 160,000 storms with 5,785,058 queries and 74,100 simulated
-//! hours. It found the last but one of these, and two checks that cried without cause; all three are mended, each with its scenario.
+//! hours. It found the last but one of these, and a check that cried without cause; both are mended, each with its scenario.
 
 pub mod adversary;
 mod choice;
