@@ -69,11 +69,11 @@ impl Bucket {
 
     /// When it is worthwhile to look again, if the bucket is dry.
     pub(crate) fn resumes(&self) -> Option<Instant> {
-        self.has(self.worthwhile())
+        self.saved_up_at(self.worthwhile())
     }
 
     /// When there is going to be so much, if there is not yet.
-    fn has(&self, wanted: i128) -> Option<Instant> {
+    fn saved_up_at(&self, wanted: i128) -> Option<Instant> {
         let rate = self.rate_i128();
         if rate == 0 || self.micro_bytes >= wanted {
             return None;
@@ -174,7 +174,7 @@ impl SharedBucket {
     pub(crate) fn next_round(&self, sharers: usize, now: Instant) -> Option<NextRound> {
         let shares = i128::try_from(self.expected(sharers)).unwrap_or(i128::MAX / MICRO);
         let wanted = shares.saturating_mul(WORTHWHILE_SHARE * MICRO).min(self.bucket.burst() / 2);
-        match self.bucket.has(wanted.max(self.bucket.worthwhile())) {
+        match self.bucket.saved_up_at(wanted.max(self.bucket.worthwhile())) {
             Some(at) => Some(NextRound::Saved(at)),
             None if self.bucket.rate.is_some() && self.takers > 0 => Some(NextRound::Over(now + ROUND)),
             None => None,
@@ -263,13 +263,16 @@ mod tests {
         let mut shared = SharedBucket::new(Rate::bytes_per_second(8000), at_ms(0));
         let mut taken = [Taken::default(); 40];
         let mut got = [0; 40];
-        for ms in 0..60_000 {
-            shared.refill(at_ms(ms));
-            match shared.next_round(1, at_ms(ms)) {
-                Some(NextRound::Saved(at)) if at > at_ms(ms) => {}
-                _ if ms % 20 == 0 => shared.begin_round(1),
-                _ => {}
+        // They join one by one, a round each; so the first ten seconds do not count.
+        for ms in (0..70_000).step_by(20) {
+            if ms == 10_000 {
+                got = [0; 40];
             }
+            shared.refill(at_ms(ms));
+            if matches!(shared.next_round(1, at_ms(ms)), Some(NextRound::Saved(at)) if at > at_ms(ms)) {
+                continue;
+            }
+            shared.begin_round(1);
             for (taken, got) in taken.iter_mut().zip(&mut got) {
                 let bytes = shared.allowance(taken);
                 if bytes > 0 {
