@@ -97,17 +97,16 @@ impl Node {
 
     /// Adds a frame that may go over any connection.
     pub(super) fn push_frame(&mut self, session: SessionId, frame: &Frame<'_>) {
-        if let Some(session) = self.sessions.get_mut(&session) {
-            session.outbox.push_frame(frame, None);
-            let peer = session.peer;
-            self.check_congestion(peer);
-        }
+        self.push_frame_via(session, frame, None);
     }
 
     /// Adds a frame about a query or notice that came over this connection. It takes the same way back, which the asker watches: one
     /// that goes over another may be lost there unnoticed, while nobody says anything more of the query.
     pub(super) fn push_frame_back(&mut self, session: SessionId, frame: &Frame<'_>, on: ConnectionId) {
-        let via = self.connections.contains_key(&on).then_some(on);
+        self.push_frame_via(session, frame, self.connections.contains_key(&on).then_some(on));
+    }
+
+    fn push_frame_via(&mut self, session: SessionId, frame: &Frame<'_>, via: Option<ConnectionId>) {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.outbox.push_frame(frame, via);
             let peer = session.peer;

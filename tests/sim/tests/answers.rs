@@ -4,11 +4,10 @@
 mod by_hand;
 
 use std::collections::BTreeMap;
-use std::iter;
 use std::time::Duration;
 
 use egtp::internal::digest;
-use egtp::{Action, Cause, Delivery, Event};
+use egtp::{Cause, Event};
 use egtp_sim::scene::{KEEP, Scene, long_body, query};
 use egtp_sim::second::frame::Frame;
 use egtp_sim::second::message::Message;
@@ -50,12 +49,7 @@ fn what_was_to_be_said_on_a_connection_that_ends_is_said_on_another() {
         let queries: Vec<Frame> = (0..3).map(|number| peer.query(number, KEEP)).collect();
         peer.says(first, &queries);
         let second = peer.connects();
-        let kept: Vec<_> = iter::from_fn(|| peer.node.poll())
-            .filter_map(|action| match action {
-                Action::Deliver(Delivery::Query { token, .. }) => Some(token),
-                _ => None,
-            })
-            .collect();
+        let kept = peer.delivered();
         // The first one has begun on its connection, the others wait.
         let bodies = [long_body(200_000), long_body(50_000), b"short".to_vec()];
         for (token, body) in kept.into_iter().zip(&bodies) {

@@ -7,7 +7,7 @@ mod by_hand;
 use std::iter;
 use std::time::Duration;
 
-use egtp::{Action, Config, Delivery, Event, Node, ReplyToken, ServiceAction};
+use egtp::{Action, Config, Delivery, Event, Node, ServiceAction};
 use egtp_sim::scene::{KEEP, Scene, long_body, query};
 use egtp_sim::second::frame::Frame;
 
@@ -96,7 +96,7 @@ fn a_connection_that_both_have_left_stays_open_for_a_reply_that_waits_its_turn_a
         // A query was under way when the peer heard it.
         let late = peer.query(4, KEEP);
         peer.says(second, &[late, Frame::Leave { step: 1 }]);
-        let mut tokens = delivered(peer.node);
+        let mut tokens = peer.delivered();
         let last = tokens.pop().unwrap();
         for token in tokens {
             peer.node.reply(peer.now, token, long_body(300_000)).unwrap();
@@ -110,10 +110,7 @@ fn a_connection_that_both_have_left_stays_open_for_a_reply_that_waits_its_turn_a
         // While four long replies are under way on the first one, the fifth waits.
         assert!(peer.hears(second).is_empty());
         assert_eq!(peer.node.usage().connections, 2);
-        while !peer.node.to_write(first).is_empty() {
-            let sealed = peer.node.to_write(first).len();
-            peer.node.handle(peer.now, Event::Written(first, sealed));
-        }
+        peer.hears(first);
         assert!(matches!(peer.hears(second)[0], Frame::Reply { number: 4, .. }));
         assert_eq!(peer.node.usage().connections, 1);
     });
@@ -180,7 +177,7 @@ fn a_session_that_is_old_does_not_end_while_a_handler_has_a_query_of_it() {
         let (mut peer, connection) = Peer::meets(node, now);
         let asked = peer.query(0, KEEP);
         peer.says(connection, &[asked]);
-        let token = delivered(peer.node).pop().unwrap();
+        let token = peer.delivered().pop().unwrap();
         peer.node.handle(now, Event::Closed(connection, egtp::Ending::Broken));
         for seconds in 1..40 {
             peer.now = now + Duration::from_secs(seconds);
@@ -190,14 +187,4 @@ fn a_session_that_is_old_does_not_end_while_a_handler_has_a_query_of_it() {
         peer.node.reply(peer.now, token, b"late".to_vec()).unwrap();
         assert!(peer.hears(again).iter().any(|frame| matches!(frame, Frame::Reply { number: 0, .. })));
     });
-}
-
-/// The queries that were given to handlers.
-fn delivered(node: &mut Node) -> Vec<ReplyToken> {
-    let actions = iter::from_fn(|| node.poll());
-    let queries = actions.filter_map(|action| match action {
-        Action::Deliver(Delivery::Query { token, .. }) => Some(token),
-        _ => None,
-    });
-    queries.collect()
 }

@@ -1,17 +1,21 @@
 //! What a node holds for others, as long as nobody takes it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod by_hand;
+
 use std::iter;
 use std::time::Duration;
 
 use egtp::internal::digest;
 use egtp::{
-    Action, CheckedConfig, Config, ConnectionId, Delivery, Event, Identity, Instant, Limits, MAX_BODY,
-    MAX_HARD_TIMEOUT, Node, NodeId, PeerRefusal, Query, QueryId, Rate, Reason, Refusal, ServiceAction, SignedRecord,
-    StoreKey, Strategies, Throttle, TransportAction, Verdict,
+    Action, CheckedConfig, Config, ConnectionId, Delivery, Event, Identity, Limits, MAX_BODY, MAX_HARD_TIMEOUT, Node,
+    NodeId, PeerRefusal, Query, QueryId, Rate, Reason, Refusal, ServiceAction, SignedRecord, StoreKey, Strategies,
+    Throttle, TransportAction, Verdict,
 };
 use egtp_sim::NodeIndex;
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
+
+use by_hand::take_written;
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,17 +34,6 @@ fn limited(limit: impl FnOnce(&mut Limits)) -> CheckedConfig {
     let mut config = Config::default();
     limit(&mut config.limits);
     config.check().unwrap()
-}
-
-/// Takes from a node everything that it has to write, as a link would.
-fn take_written(node: &mut Node, now: Instant, connection: ConnectionId) -> Vec<u8> {
-    let mut written = Vec::new();
-    while !node.to_write(connection).is_empty() {
-        let bytes = node.to_write(connection).to_vec();
-        node.handle(now, Event::Written(connection, bytes.len()));
-        written.extend(bytes);
-    }
-    written
 }
 
 /// What a node says first to a peer that it dials.

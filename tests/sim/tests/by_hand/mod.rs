@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
-use egtp::{ConnectionId, Event, Instant, Node, NodeId};
+use std::iter;
+
+use egtp::{Action, ConnectionId, Delivery, Event, Instant, Node, NodeId, ReplyToken};
 use egtp_sim::second::frame::Frame;
 use egtp_sim::second::handshake::{HelloPayload, Initiator};
 use egtp_sim::second::identity::Identity;
@@ -79,6 +81,16 @@ impl<'a> Peer<'a> {
         packets.iter().map(|packet| Frame::parse_all(&opened(packet)).unwrap()).collect()
     }
 
+    /// The queries that the node has given to handlers.
+    pub fn delivered(&mut self) -> Vec<ReplyToken> {
+        let actions = iter::from_fn(|| self.node.poll());
+        let queries = actions.filter_map(|action| match action {
+            Action::Deliver(Delivery::Query { token, .. }) => Some(token),
+            _ => None,
+        });
+        queries.collect()
+    }
+
     pub fn query(&self, number: u64, type_name: &str) -> Frame {
         let message = Message {
             kind: message::QUERY,
@@ -115,7 +127,8 @@ fn seal(session: &mut Session, frames: &[Frame]) -> Vec<u8> {
     framed(&session.seal(&plaintext))
 }
 
-fn take_written(node: &mut Node, now: Instant, connection: ConnectionId) -> Vec<u8> {
+/// Takes from a node everything that it has to write, as a link would.
+pub fn take_written(node: &mut Node, now: Instant, connection: ConnectionId) -> Vec<u8> {
     let mut written = Vec::new();
     while !node.to_write(connection).is_empty() {
         let bytes = node.to_write(connection).to_vec();
