@@ -188,3 +188,21 @@ fn a_session_that_is_old_does_not_end_while_a_handler_has_a_query_of_it() {
         assert!(peer.hears(again).iter().any(|frame| matches!(frame, Frame::Reply { number: 0, .. })));
     });
 }
+
+#[test]
+fn whoever_is_looked_for_and_comes_by_itself_in_a_session_that_was_replaced_is_asked_about_the_better_one() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let (mut before, second) = peer.shakes_hands_again();
+        for connection in [first, second] {
+            peer.node.handle(now, Event::Closed(connection, egtp::Ending::Broken));
+        }
+        peer.node.query(now, peer.id(), query(KEEP, b"?")).unwrap();
+        let again = peer.dials();
+        peer.says_in(&mut before, again, &[]);
+        let said = peer.hears(again);
+        assert!(matches!(said[..], [Frame::Ping { .. }]), "{said:?}");
+    });
+}

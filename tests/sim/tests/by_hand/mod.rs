@@ -36,9 +36,14 @@ impl<'a> Peer<'a> {
 
     /// Opens another connection, in the same session.
     pub fn connects(&mut self) -> ConnectionId {
-        let connection = connect(self.node, self.now);
+        let connection = self.dials();
         self.says(connection, &[]);
         connection
+    }
+
+    /// Opens another connection, and says nothing yet.
+    pub fn dials(&mut self) -> ConnectionId {
+        connect(self.node, self.now)
     }
 
     /// Shakes hands over another connection, and goes on in the session that this makes, which is better than the one before. That one
