@@ -41,6 +41,37 @@ fn whoever_asks_and_does_not_listen_is_not_read_from_until_it_does() {
 }
 
 #[test]
+fn of_long_messages_four_are_under_way_at_a_time() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let to = peer.id();
+        for _ in 0..6 {
+            peer.node.query(now, to, query(KEEP, &long_body(300_000))).unwrap();
+        }
+        let (mut under_way, mut most) = (BTreeMap::new(), 0);
+        for frame in peer.hears(connection) {
+            let (number, sent) = match frame {
+                Frame::Query { number, total, part, .. } => {
+                    under_way.insert(number, usize::try_from(total).unwrap());
+                    (number, part.len())
+                }
+                Frame::Piece { number, part, .. } => (number, part.len()),
+                _ => continue,
+            };
+            most = most.max(under_way.len());
+            let left = under_way.get_mut(&number).unwrap();
+            *left -= sent;
+            if *left == 0 {
+                under_way.remove(&number);
+            }
+        }
+        assert_eq!((under_way.len(), most), (0, 4));
+    });
+}
+
+#[test]
 fn what_was_to_be_said_on_a_connection_that_ends_is_said_on_another() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();

@@ -10,7 +10,7 @@ use egtp::internal::digest;
 use egtp::{
     Action, CheckedConfig, Config, ConnectionId, Delivery, Event, Identity, Limits, MAX_BODY, MAX_HARD_TIMEOUT, Node,
     NodeId, PeerRefusal, Query, QueryId, Rate, Reason, Refusal, ServiceAction, SignedRecord, StoreKey, Strategies,
-    Throttle, TransportAction, Verdict,
+    Throttle, TransportAction, TypeName, Verdict,
 };
 use egtp_sim::NodeIndex;
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
@@ -253,6 +253,22 @@ fn of_stored_records_the_longest_unchanged_makes_room() {
     });
     let [first, second, third] = [0, 1, 2].map(|number| StoreKey::Record(Identity::from_seed(&seed(number)).node_id()));
     assert_eq!(saved, [(first, true), (second, true), (first, true), (third, true), (second, false)]);
+}
+
+#[test]
+fn as_many_types_are_served_as_may_be_and_any_of_them_once_more() {
+    let mut scene = Scene::new(1);
+    // What a scene serves by itself leaves room for some more.
+    let node = scene.add_node_with(limited(|limits| limits.served_types = 8));
+    scene.world.with(node, |node, _| {
+        let name = |number: u32| TypeName::new(&number.to_string()).unwrap();
+        let served = (0..9).take_while(|&number| node.serve(name(number)).is_ok()).count();
+        assert!((1..9).contains(&served), "{served}");
+        assert_eq!(node.serve(name(0)), Ok(()));
+        assert_eq!(node.serve(name(9)), Err(Refusal::TooManyTypes));
+        node.unserve(&name(0));
+        assert_eq!(node.serve(name(9)), Ok(()));
+    });
 }
 
 #[test]
