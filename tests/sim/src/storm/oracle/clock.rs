@@ -43,7 +43,9 @@ impl Clock {
             let world = u64::try_from(own.saturating_sub(self.ahead)).unwrap_or(0);
             Instant::from_micros(world).max(self.stepped.unwrap_or(Instant::ZERO))
         };
-        Window { earliest: in_world(due.earliest), latest: in_world(due.latest) }
+        // What its clock showed before it was stepped back may have been read, and the consequences drawn.
+        let earliest = if due.earliest <= self.read { self.stepped } else { None };
+        Window { earliest: earliest.unwrap_or_else(|| in_world(due.earliest)), latest: in_world(due.latest) }
     }
 
     /// It is put forward, or back if `by` is negative (microseconds).
@@ -93,6 +95,15 @@ mod tests {
     }
 
     const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_a_clock_has_shown_may_have_come_true_though_it_was_stepped_back() {
+        let mut clock = Clock::default();
+        let due = clock.after(at(10), MINUTE);
+        clock.step(at(20), 100_000_000);
+        clock.step(at(20), -100_000_000);
+        assert_eq!(clock.window(due), Window { earliest: at(20), latest: at(70) });
+    }
 
     #[test]
     fn a_clock_that_goes_right_tells_exactly_when() {

@@ -132,6 +132,11 @@ impl Model {
             })
     }
 
+    /// Whether a node may have no place for all sessions that it offers.
+    pub(super) fn has_few_places_for_handshakes(&self, node: NodeIndex) -> bool {
+        self.is_few(self.nodes[&node].limits.tentative_sessions)
+    }
+
     /// Whether somebody may have no place for a session that it has asked for.
     pub(super) fn somebody_has_few_sessions(&self) -> bool {
         self.nodes.values().any(|setting| self.is_few(setting.limits.sessions))
@@ -139,7 +144,11 @@ impl Model {
 
     /// Whether somebody replaces sessions so often that one may be under way at any time.
     pub(super) fn replaces_sessions(&self) -> bool {
-        self.nodes.values().any(|setting| setting.timers.session < OFTEN)
+        self.nodes.keys().any(|&node| self.replaces_sessions_itself(node))
+    }
+
+    fn replaces_sessions_itself(&self, node: NodeIndex) -> bool {
+        self.nodes[&node].timers.session < OFTEN
     }
 
     /// Whether so many are too few to talk to all neighbours at once.
@@ -155,13 +164,13 @@ impl Model {
         others.take(limit).count() + self.taken_by_adversary(to) >= limit
     }
 
-    /// Whether all that one peer may have were, and the peer not told how many that are. Whoever dials is told, and keeps to it, but
-    /// for what it has left behind.
+    /// Whether all that one peer may have were, and the peer not told how many that are. Whoever shakes hands is told, and keeps to it,
+    /// but for what it has left behind.
     fn may_be_busy_with_asker(&self, life: &Life) -> bool {
         let (from, to) = (life.question.from, life.question.to);
         let limit = self.nodes[&to].limits.incoming_per_peer;
         let between = |other: &&Life| (other.question.from, other.question.to) == (from, to);
-        let is_told = self.reach.last_dial(to, from).is_none();
+        let is_told = self.reach.last_dial(to, from).is_none() && !self.replaces_sessions_itself(to);
         let left_behind = || self.lives.iter().filter(between).any(|other| self.may_be_left(other));
         // Of one that was broken off half-way, and goes again, the peer may still wait for the rest.
         let broken_off = life.message() > PIECE && self.has_been_disturbed(from, to, life.asked);
