@@ -139,6 +139,11 @@ impl Connection {
         self.phase == Phase::Open && self.peer.is_some() && !self.leave.sent && !self.leave.received
     }
 
+    /// Whether so much waits to be written that nothing is read which would add to it.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.outbound.len() > 2 * FILL_TARGET
+    }
+
     /// Whether anything is under way: such a connection is never closed for being idle.
     pub(crate) fn is_busy(&self) -> bool {
         !self.carried.is_empty()

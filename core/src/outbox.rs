@@ -108,11 +108,11 @@ impl Outbox {
         self.frames.len() > MOST_FRAME_CHUNKS
     }
 
-    /// Whether the next record may be longer than this.
-    pub(crate) fn next_exceeds(&self, bytes: usize) -> bool {
+    /// Whether the next record on this connection may be longer than this.
+    pub(crate) fn next_exceeds(&self, bytes: usize, on: ConnectionId, main: bool) -> bool {
         let frames = self.frames.iter().map(|chunk| chunk.frames.len()).max().unwrap_or(0);
         let pieces = !self.large.is_empty() || !self.started.is_empty();
-        pieces || frames.saturating_add(self.next_small().unwrap_or(0)) > bytes
+        pieces || frames.saturating_add(self.next_small(on, main).unwrap_or(0)) > bytes
     }
 
     /// Adds a message, meant for one connection or for the main one.
@@ -144,9 +144,9 @@ impl Outbox {
         take_fitting(&mut self.started, on, main)
     }
 
-    /// How long the next small message is, if there is one.
-    pub(crate) fn next_small(&self) -> Option<usize> {
-        self.small.front().map(|item| item.total)
+    /// How long the next small message is that goes over this connection, if there is one.
+    pub(crate) fn next_small(&self, on: ConnectionId, main: bool) -> Option<usize> {
+        self.small.iter().find(|item| item.fits(on, main)).map(|item| item.total)
     }
 
     /// A record has been sealed; it was a large message's turn or not.
@@ -272,6 +272,16 @@ mod tests {
 
     fn order(outbox: &mut Outbox) -> Vec<u64> {
         core::iter::from_fn(|| next(outbox, MAIN, true)).collect()
+    }
+
+    #[test]
+    fn how_long_the_next_record_may_be_does_not_depend_on_what_goes_over_another_connection() {
+        let [this, other] = [ConnectionId(1), ConnectionId(2)];
+        let mut outbox = Outbox::default();
+        outbox.push(Content::Query(QueryId(1)), 10, Some(other));
+        outbox.push(Content::Query(QueryId(2)), 10_000, None);
+        assert_eq!([this, other].map(|on| outbox.next_small(on, on == this)), [Some(10_000), Some(10)]);
+        assert_eq!([this, other].map(|on| outbox.next_exceeds(2_000, on, on == this)), [true, false]);
     }
 
     #[test]

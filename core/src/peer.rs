@@ -47,6 +47,8 @@ pub(crate) struct Peer {
     pub(crate) reply_bytes: usize,
     /// Whether so much waits to go to it that nothing more is read from it.
     pub(crate) congested: bool,
+    /// Whether much waits to go to it and it has taken nothing for a while.
+    pub(crate) stalled: bool,
     /// Bytes of its incomplete messages.
     pub(crate) assembly_bytes: usize,
     /// Whether this node ever asked it something: such peers are forgotten last.

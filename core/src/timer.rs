@@ -46,6 +46,8 @@ pub(crate) enum Timer {
     Prove(NodeId),
     /// A peer that was too busy for a handshake may be asked again.
     HandshakeAgain(NodeId),
+    /// A peer for which much waits may have stopped taking it.
+    Stalled(NodeId),
     /// The Lookup Service takes too long.
     Lookup(LookupId),
     /// The Discovery Service takes too long.

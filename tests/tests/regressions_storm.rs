@@ -166,3 +166,44 @@ fn whoever_reads_little_reads_from_everybody() {
     let early = lines.iter().any(|line| line.contains("carol    has the verdict of #1: reply"));
     assert!(early, "{lines:#?}");
 }
+
+/// Storm 194713: a session was ended after everything in it had been answered. An answer was still on its way when the peer was asked
+/// whether it knew the session, as something said in it had come too late; and the query counted as lost.
+#[test]
+fn an_answer_on_its_way_outlives_its_session() {
+    let scenario: Scenario = "> seed 194713\n\
+        > network latency=7.754ms jitter=0us chunks=whole buffer=3257B\n\
+        > node alice\n\
+        > node bob\n\
+        > node carol\n\
+        > node dave incoming_per_peer=2 idle=100s\n\
+        > ask dave carol no bytes=18103B hard=10.199408s\n\
+        > ask carol dave echo bytes=8B hard=13.579889s\n\
+        > ask dave carol echo bytes=19610B hard=13.579889s\n\
+        > wait 172ms"
+        .parse()
+        .unwrap();
+    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+}
+
+/// Storm 186620: a peer that had crashed took nothing of a reply, and as much waited for it that it was not read from either. That it
+/// did not answer was laid to this, so that the connection was never given up and every other query went into it.
+#[test]
+fn a_peer_that_is_not_read_from_may_be_dead() {
+    let scenario: Scenario = "> seed 186620\n\
+        > network latency=22.172ms jitter=0us chunks=whole buffer=18996B\n\
+        > node alice maintained_connections=2 reply_bytes_per_peer=20527 connect=2s authenticate=2s idle=30s probe_idle=3s probe_waiting=1s probe_answer=2s lookup=4s session=40s\n\
+        > node carol assembly_bytes_per_peer=25110 connect=2s authenticate=2s idle=30s probe_idle=3s probe_waiting=1s probe_answer=2s lookup=4s\n\
+        > ask carol alice echo bytes=8B hard=9.730064s\n\
+        > wait 167ms\n\
+        > block alice carol\n\
+        > ask alice carol echo bytes=35406B hard=16.66014s\n\
+        > ask carol alice echo bytes=10562B hard=16.66014s\n\
+        > wait 384ms\n\
+        > wait 713ms\n\
+        > crash carol\n\
+        > heal"
+        .parse()
+        .unwrap();
+    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+}

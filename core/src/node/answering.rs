@@ -1,6 +1,5 @@
 //! The recipient's end of a conversation: queries come in, are taken at most once, and are answered, refused or left.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -264,7 +263,6 @@ impl Node {
 
     /// Says to the peers which queries have been taken and not answered yet.
     pub(super) fn acknowledge(&mut self, session: SessionId) {
-        let mut ways = BTreeSet::new();
         while let Some(state) = self.sessions.get_mut(&session)
             && let Some(&Acknowledgement { due, number, echo, on, incoming }) = state.acknowledge.front()
         {
@@ -275,14 +273,10 @@ impl Node {
             state.acknowledge.pop_front();
             if incoming.is_none_or(|incoming| self.incoming.contains_key(&incoming)) {
                 self.push_frame_back(session, &Frame::Ack { number, echo }, on);
-                ways.insert(on);
             }
         }
         if let Some(peer) = self.sessions.get(&session).map(|session| session.peer) {
             self.pump(peer);
-        }
-        for on in ways {
-            self.fill(on);
         }
     }
 
@@ -308,7 +302,8 @@ impl Node {
     fn send_reply(&mut self, incoming: &Incoming, code: ReplyCode, body: &[u8]) {
         let Origin::Remote { session, number, connection, echo } = incoming.origin else { return };
         let peer = incoming.from;
-        if self.peers.get(&peer).is_none_or(|peer| peer.connections.is_empty()) {
+        let has_ended = self.sessions.get(&session).is_none_or(|session| session.has_ended());
+        if has_ended || self.peers.get(&peer).is_none_or(|peer| peer.connections.is_empty()) {
             self.note(Cause::ReplyUndeliverable, Some(peer), None);
             self.after_answer(incoming, session, connection);
             return;
@@ -355,7 +350,6 @@ impl Node {
 
     fn after_answer(&mut self, incoming: &Incoming, session: SessionId, connection: ConnectionId) {
         self.pump(incoming.from);
-        self.fill(connection);
         self.close_if_drained(session);
         self.finish_leave(connection);
     }

@@ -138,8 +138,14 @@ impl Node {
     /// Drops what has stopped coming. On a slow link one piece may take long, so bytes of it that still arrive put that off; but
     /// not for ever, since they may be anything.
     pub(super) fn assemblies_timeout(&mut self, sid: SessionId) {
-        let Some(session) = self.sessions.get(&sid) else { return };
+        let is_full = self.is_full();
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
         let peer = session.peer;
+        if is_full || self.peers.get(&peer).is_some_and(|peer| peer.congested) {
+            // More of them may be there; it is this node that does not read.
+            session.assemblies.values_mut().for_each(|assembling| assembling.progress = self.now);
+        }
+        let Some(session) = self.sessions.get(&sid) else { return };
         let patience =
             if self.is_receiving(peer) { self.settings.assembly * SLOW_PIECE } else { self.settings.assembly };
         let stopped: Vec<((Carries, u64), ConnectionId)> = session
@@ -148,7 +154,7 @@ impl Node {
             .filter(|(_, assembling)| assembling.progress + patience <= self.now)
             .map(|(&key, assembling)| (key, assembling.on))
             .collect();
-        for &((carries, number), on) in &stopped {
+        for ((carries, number), on) in stopped {
             self.drop_assembly(sid, carries, number);
             self.note(Cause::MessageAbandoned, Some(peer), None);
             if carries == Carries::Query {
@@ -162,9 +168,7 @@ impl Node {
             self.timers.arm(self.now, Timer::Assemblies(sid), at);
         }
         self.pump(peer);
-        for (_, on) in stopped {
-            self.fill(on);
-        }
+        self.close_if_drained(sid);
     }
 
     /// Whether a packet of the peer's is on its way in.

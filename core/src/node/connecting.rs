@@ -162,6 +162,7 @@ impl Node {
         }
         self.forget_connection(id);
         self.actions.push_back(Action::Transport(TransportAction::Close { connection: id }));
+        self.reach_waiters();
     }
 
     /// Which of several connections between two nodes is the one to use, by a rule that both ends share: the one that the node with
@@ -213,6 +214,11 @@ impl Node {
         for &query in &connection.carried {
             self.lost_on_the_way(query);
         }
+        if self.path(peer).is_none() {
+            for &sid in &sessions {
+                self.hold_unsent(sid);
+            }
+        }
         if self.any_connection(peer).is_none() {
             self.nothing_open(peer, &sessions);
         }
@@ -256,11 +262,9 @@ impl Node {
         }
     }
 
-    /// The last connection to a peer has ended: queries that had their turn in a session wait with the peer again, and replies have
-    /// no way to go.
+    /// The last connection to a peer has ended, and replies have no way to go.
     fn nothing_open(&mut self, peer: NodeId, sessions: &[SessionId]) {
         for &sid in sessions {
-            self.hold_unsent(sid);
             if let Some(session) = self.sessions.get_mut(&sid) {
                 let (bytes, count) = session.outbox.drop_replies();
                 self.uncharge_reply(peer, bytes);
@@ -301,11 +305,13 @@ impl Node {
             Probe::Asked { since } => Some((since, since)),
         };
         let heard = connection.last_heard;
+        let nothing_waits = connection.outbound.is_empty();
+        let taken_until = connection.last_written + self.settings.probe_answer;
         if let Some((_, sign_of_life)) = asked.filter(|&(since, _)| heard < since) {
             let due = sign_of_life + self.settings.probe_answer;
             if due > self.now {
                 self.timers.arm(self.now, Timer::Probe(id), due);
-            } else if self.wants_read(id) == 0 {
+            } else if self.wants_read(id) == 0 && (nothing_waits || taken_until > self.now) {
                 // The answer may be there; it is this node that does not read.
                 let patience = self.settings.probe_answer;
                 self.arm_in(Timer::Probe(id), patience);

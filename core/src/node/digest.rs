@@ -137,6 +137,7 @@ impl Digest {
             incoming,
             reply_bytes,
             congested,
+            stalled,
             assembly_bytes,
             asked,
             stamp: _,
@@ -159,7 +160,7 @@ impl Digest {
             } = &**handshake;
             self.add("handshake", &(id, noise, cookie, busies, cookies, asked, generation, first_sent, sent_on));
         }
-        self.add("under way", &(held, outstanding, incoming, reply_bytes, congested, assembly_bytes, asked));
+        self.add("under way", &(held, outstanding, incoming, reply_bytes, congested, stalled, assembly_bytes, asked));
     }
 
     fn add_session(&mut self, session: &Session) {

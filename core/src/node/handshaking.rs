@@ -31,6 +31,9 @@ const COOKIE_SECRET_LIFE: Duration = Duration::from_secs(60);
 /// How many cookies one handshake accepts.
 const MOST_COOKIES: u32 = 4;
 
+/// How much longer an answer may take while other bytes still arrive.
+const SLOW_ANSWER: u32 = 20;
+
 /// How often a handshake is put off.
 const MOST_BUSIES: u32 = 5;
 
@@ -91,7 +94,7 @@ impl Node {
             .sessions
             .iter()
             .filter_map(|sid| self.sessions.get(sid).map(Box::as_ref))
-            .filter(|session| !matches!(session.phase, SessionPhase::Tentative { .. }))
+            .filter(|session| session.is_good())
             .take(Asked::MAX)
             .collect();
         let names: Vec<SessionId> = doubted.iter().map(|session| session.peer_id).collect();
@@ -119,6 +122,18 @@ impl Node {
         true
     }
 
+    /// Whether a handshake with a peer that has been met waits behind other bytes, at either end: as long as some of them arrive, the
+    /// connection is slow and not dead. But not for ever, since they may be anything.
+    fn is_slow(&self, peer: NodeId, on: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get(&on).filter(|connection| connection.peer == Some(peer)) else {
+            return false;
+        };
+        let handshake = self.peers.get(&peer).and_then(|peer| peer.handshake.as_ref());
+        let patience = self.settings.authenticate;
+        let moved = connection.last_heard.max(connection.last_written) + patience > self.now;
+        moved && handshake.is_some_and(|handshake| handshake.first_sent + patience * SLOW_ANSWER > self.now)
+    }
+
     /// A handshake was not answered for long, or the peer was too busy for it a while ago.
     pub(super) fn handshake_again(&mut self, peer: NodeId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
@@ -131,6 +146,13 @@ impl Node {
         let sent_on = state.handshake.as_mut().and_then(|handshake| handshake.sent_on.take());
         match sent_on {
             Some(on) if was_busy && self.connections.contains_key(&on) => self.shake_hands(peer, on),
+            Some(on) if !was_busy && self.is_slow(peer, on) => {
+                if let Some(handshake) = self.peers.get_mut(&peer).and_then(|peer| peer.handshake.as_mut()) {
+                    handshake.sent_on = Some(on);
+                }
+                let patience = self.settings.authenticate;
+                self.arm_in(Timer::HandshakeAgain(peer), patience);
+            }
             Some(on) if !was_busy && self.connections.contains_key(&on) => {
                 self.note(Cause::NotAuthenticatedInTime, Some(peer), Some(on));
                 self.close(on);
@@ -212,7 +234,9 @@ impl Node {
     fn welcome_given(&self, shown: &[u8; 32]) -> Option<Vec<u8>> {
         self.tentative.iter().filter_map(|sid| self.sessions.get(sid)).find_map(|session| match &session.phase {
             SessionPhase::Tentative { ephemeral, welcome, .. } if ephemeral == shown => Some(welcome.clone()),
-            SessionPhase::Tentative { .. } | SessionPhase::Confirmed | SessionPhase::Draining => None,
+            SessionPhase::Tentative { .. } | SessionPhase::Confirmed | SessionPhase::Draining | SessionPhase::Ended => {
+                None
+            }
         })
     }
 

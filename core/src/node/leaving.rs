@@ -92,7 +92,7 @@ impl Node {
 
     pub(super) fn linger_timeout(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(&id) else { return };
-        if connection.phase == Phase::Open && self.is_awaited(connection) {
+        if connection.phase == Phase::Open && (self.is_awaited(connection) || self.is_taken_from(connection)) {
             let patience = self.settings.linger;
             self.arm_in(Timer::Linger(id), patience);
             // Whoever hoped for its place looks for another.
@@ -100,6 +100,15 @@ impl Node {
         } else {
             self.close(id);
         }
+    }
+
+    /// Whether the peer still takes what this very connection has for it.
+    fn is_taken_from(&self, connection: &Connection) -> bool {
+        let sessions = connection.peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.sessions.as_slice());
+        let mut sessions = sessions.unwrap_or_default().iter().filter_map(|sid| self.sessions.get(sid));
+        let waits =
+            !connection.outbound.is_empty() || sessions.any(|session| session.outbox.is_meant_for(connection.id));
+        waits && connection.last_written + self.settings.linger > self.now
     }
 
     /// Whether a connection that is being closed in order is given more time than it has.

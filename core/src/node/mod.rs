@@ -26,7 +26,7 @@ use hashbrown::HashMap;
 
 use crate::action::{Action, TransportAction};
 use crate::config::{CheckedConfig, Limits, Throttle, Timers};
-use crate::connection::{Connection, FILL_TARGET, MAX_URGENT, Phase};
+use crate::connection::{Connection, MAX_URGENT, Phase};
 use crate::conversation::{Incoming, Outstanding};
 use crate::event::Event;
 use crate::hashing::KeyedHash;
@@ -258,7 +258,7 @@ impl Node {
     /// has taken in as much as it can hold.
     pub fn wants_read(&self, connection: ConnectionId) -> usize {
         let Some(connection) = self.connections.get(&connection) else { return 0 };
-        let blocked = connection.urgent.len() > MAX_URGENT || connection.outbound.len() > 2 * FILL_TARGET;
+        let blocked = connection.urgent.len() > MAX_URGENT || connection.is_overfull();
         if connection.phase != Phase::Open || blocked || self.is_full() || self.is_congested(connection) {
             return 0;
         }
@@ -300,6 +300,12 @@ impl Node {
             connection.down.set_rate(throttle.down_per_connection, self.now);
         }
         self.hint_all();
+        // What was plenty at the old rate may be too little at the new one to be worth a call.
+        let connections: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for connection in connections {
+            self.throttle_up(connection);
+            self.throttle_down(connection);
+        }
         self.arm_throttle();
     }
 
@@ -335,6 +341,7 @@ impl Node {
         while let Some(timer) = self.timers.pop_due(self.now) {
             self.fire(timer);
         }
+        self.check_stopped();
     }
 
     fn fire(&mut self, timer: Timer) {
@@ -356,6 +363,7 @@ impl Node {
             Timer::Assemblies(session) => self.assemblies_timeout(session),
             Timer::Prove(peer) => self.prove_timeout(peer),
             Timer::HandshakeAgain(peer) => self.handshake_again(peer),
+            Timer::Stalled(peer) => self.stalled_timeout(peer),
             Timer::Lookup(lookup) => self.lookup_timeout(lookup),
             Timer::Discovery(discovery) => self.discovery_timeout(discovery),
             Timer::Tidy => self.tidy(),

@@ -22,6 +22,8 @@ impl Node {
             return;
         }
         if self.stopping.is_some() {
+            // Nothing is opened any more.
+            self.fail_held(peer_id, Reason::RefusedHere(Refusal::ShuttingDown));
             return;
         }
         let Some(peer) = self.peers.get_mut(&peer_id) else { return };

@@ -94,7 +94,13 @@ impl Node {
                     OpenError::Replayed => Cause::RecordReplayed,
                     OpenError::NotOpened => Cause::RecordNotOpened,
                 };
+                let is_past = error == OpenError::Replayed && session.opener.is_past(counter);
                 self.note(cause, Some(peer), Some(on));
+                if is_past && self.connections.get(&on).is_some_and(|connection| connection.peer == Some(peer)) {
+                    // More than the window holds has come over another connection meanwhile. What is lost here is lost with the
+                    // connection, so that its queries do not wait in vain.
+                    self.close(on);
+                }
                 return;
             }
         };
@@ -120,7 +126,6 @@ impl Node {
             }
         }
         self.pump(peer);
-        self.fill(on);
     }
 
     /// An authentic record has arrived: the session is confirmed, the peer holds it, and the connection lives.

@@ -2,6 +2,7 @@
 //! shares one.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::Node;
 use crate::connection::{Carried, Connection, FILL_TARGET, Phase, Probe, Urgent};
@@ -28,12 +29,25 @@ const _: () =
 /// A record never outgrows a packet: its frames stop growing once they have a chunk's size, and messages take a piece's room.
 const _: () = assert!(FRAME_CHUNK + 256 + PIECE + TypeName::MAX + 1024 <= MAX_PLAINTEXT, "a record fits a packet");
 
+/// A peer that takes nothing for so long, of much that waits for it, has stopped taking it.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+
 impl Node {
     /// Gives numbers to what waits and seals what may go.
     pub(super) fn pump(&mut self, peer: NodeId) {
         self.promote(peer);
-        if let Some(connection) = self.any_connection(peer) {
-            self.fill(connection);
+        if let Some(main) = self.any_connection(peer) {
+            self.fill(main);
+            self.fill_others(peer, main);
+        }
+    }
+
+    /// What has ended on one connection may have kept a message waiting that goes over another.
+    fn fill_others(&mut self, peer: NodeId, than: ConnectionId) {
+        let peer = self.peers.get(&peer).filter(|peer| peer.connections.len() > 1);
+        let all: Vec<ConnectionId> = peer.map(|peer| peer.connections.clone()).unwrap_or_default();
+        for other in all.into_iter().filter(|&other| other != than) {
+            self.fill(other);
         }
     }
 
@@ -56,11 +70,15 @@ impl Node {
             return;
         }
         let Some(sid) = self.live_session(peer) else { return };
+        // The peer counts what waits in all sessions.
+        let sessions = self.peers.get(&peer).map(|peer| peer.sessions.as_slice()).unwrap_or_default();
+        let others = sessions.iter().filter(|&&other| other != sid).filter_map(|other| self.sessions.get(other));
+        let in_others: usize = others.filter(|other| other.is_good()).map(|other| other.outstanding.len()).sum();
         let (Some(peer), Some(session)) = (self.peers.get_mut(&peer), self.sessions.get_mut(&sid)) else { return };
         while let Some(&query) = peer.held.first() {
             let lowest = session.unsettled.first().copied().unwrap_or(session.next_number);
             let in_window = session.next_number < lowest.saturating_add(NUMBER_WINDOW);
-            if !in_window || session.outstanding.len() >= session.most_outstanding {
+            if !in_window || session.outstanding.len().saturating_add(in_others) >= session.most_outstanding {
                 break;
             }
             peer.held.remove(&query);
@@ -92,7 +110,7 @@ impl Node {
     pub(super) fn sealing_session(&self, peer: NodeId) -> Option<SessionId> {
         let sessions = &self.peers.get(&peer)?.sessions;
         let mut sessions = sessions.iter().filter_map(|sid| self.sessions.get(sid));
-        sessions.find(|session| !matches!(session.phase, SessionPhase::Tentative { .. })).map(|session| session.id)
+        sessions.find(|session| session.is_good()).map(|session| session.id)
     }
 
     /// Adds a frame that may go over any connection.
@@ -107,7 +125,7 @@ impl Node {
     }
 
     fn push_frame_via(&mut self, session: SessionId, frame: &Frame<'_>, via: Option<ConnectionId>) {
-        if let Some(session) = self.sessions.get_mut(&session) {
+        if let Some(session) = self.sessions.get_mut(&session).filter(|session| !session.has_ended()) {
             session.outbox.push_frame(frame, via);
             let peer = session.peer;
             self.check_congestion(peer);
@@ -138,16 +156,47 @@ impl Node {
         connection.peer.and_then(|peer| self.peers.get(&peer)).is_some_and(|peer| peer.congested)
     }
 
-    /// More or less waits to go to a peer than before. What goes over one connection lets all others be read as well.
+    /// More or less waits to go to a peer than before. What goes over one connection lets all others be read as well. While the peer
+    /// takes replies, half of the memory for them may be full before nothing more is read; if it has stopped, all of it.
     pub(super) fn check_congestion(&mut self, peer: NodeId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let mut sessions = state.sessions.iter().filter_map(|sid| self.sessions.get(sid));
-        let congested = state.reply_bytes > self.limits.reply_bytes_per_peer / 2
-            || sessions.any(|session| session.outbox.is_congested());
-        if core::mem::replace(&mut state.congested, congested) && !congested {
-            for connection in state.connections.clone() {
-                self.hint(connection);
+        let frames = sessions.any(|session| session.outbox.is_congested());
+        let most = self.limits.reply_bytes_per_peer;
+        let many = state.reply_bytes > most / 2;
+        state.stalled &= many;
+        let congested = frames || if state.stalled { state.reply_bytes >= most } else { many };
+        let reads_again = core::mem::replace(&mut state.congested, congested) && !congested;
+        let hinted = if reads_again { state.connections.clone() } else { Vec::new() };
+        if state.stalled || !many {
+            self.timers.disarm(Timer::Stalled(peer));
+        } else if !self.timers.is_armed(Timer::Stalled(peer)) {
+            self.arm_in(Timer::Stalled(peer), STALLED_AFTER);
+        }
+        for connection in hinted {
+            self.hint(connection);
+        }
+    }
+
+    /// Replies wait for a peer that may have stopped taking them: because it has as much for this node, and does not read either. One of
+    /// the two has to begin.
+    pub(super) fn stalled_timeout(&mut self, peer: NodeId) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let connections = state.connections.iter().filter_map(|on| self.connections.get(on));
+        let taken = connections.map(|connection| connection.last_written).max();
+        match taken.map(|taken| taken + STALLED_AFTER).filter(|&due| due > self.now) {
+            Some(due) => self.timers.arm(self.now, Timer::Stalled(peer), due),
+            None => {
+                state.stalled = true;
+                self.check_congestion(peer);
             }
+        }
+    }
+
+    fn peer_takes(&mut self, peer: NodeId) {
+        if let Some(state) = self.peers.get_mut(&peer).filter(|state| state.stalled) {
+            state.stalled = false;
+            self.check_congestion(peer);
         }
     }
 
@@ -165,6 +214,10 @@ impl Node {
             return;
         }
         let count = count.min(connection.outbound.len());
+        if count == 0 {
+            return;
+        }
+        let was_overfull = connection.is_overfull();
         self.up.refill(now);
         self.up.take(&mut connection.taken_up, count);
         connection.up.refill(now);
@@ -174,8 +227,16 @@ impl Node {
         if connection.probe_ends.take_if(|end| *end <= connection.outbound.total_written()).is_some() {
             connection.probe = Probe::Asked { since: now };
         }
+        let reads_again = was_overfull && !connection.is_overfull();
+        let peer = connection.peer;
         for Carried { query, session, number } in handed_over {
             self.handed_over(query, session, number);
+        }
+        if reads_again {
+            self.hint(on);
+        }
+        if let Some(peer) = peer {
+            self.peer_takes(peer);
         }
     }
 
@@ -186,11 +247,8 @@ impl Node {
         }
         self.fill(on);
         self.throttle_up(on);
-        // A large message that was done here may have made another one wait that goes over another connection.
-        let peer = self.peer_on(on).and_then(|peer| self.peers.get(&peer)).filter(|peer| peer.connections.len() > 1);
-        let others: Vec<ConnectionId> = peer.map(|peer| peer.connections.clone()).unwrap_or_default();
-        for other in others.into_iter().filter(|&other| other != on) {
-            self.fill(other);
+        if let Some(peer) = self.peer_on(on) {
+            self.fill_others(peer, on);
         }
         if self.connections.get(&on).is_some_and(|connection| connection.outbound.is_empty()) {
             self.writers.remove(&on);
@@ -238,11 +296,12 @@ impl Node {
         let Some(sessions) = self.peers.get(&peer).map(|peer| peer.sessions.clone()) else { return false };
         let main = self.any_connection(peer) == Some(on);
         for sid in sessions {
-            let ready = self.sessions.get(&sid).is_some_and(|session| {
-                !matches!(session.phase, SessionPhase::Tentative { .. }) && session.outbox.has_something(on, main)
-            });
+            let ready = self
+                .sessions
+                .get(&sid)
+                .is_some_and(|session| session.is_good() && session.outbox.has_something(on, main));
             if ready {
-                self.introduce(on, sid);
+                self.introduce(on, main, sid);
                 return self.seal(on, sid, |node, session, plaintext| node.compose(on, main, session, plaintext));
             }
         }
@@ -251,9 +310,9 @@ impl Node {
 
     /// Before the peer has opened a record on a connection it takes no long packet. So a short one goes first, in a session that the
     /// peer is known to hold.
-    fn introduce(&mut self, on: ConnectionId, sid: SessionId) {
+    fn introduce(&mut self, on: ConnectionId, main: bool, sid: SessionId) {
         let unknown = self.connections.get(&on).is_some_and(|connection| !connection.introduced);
-        let long = self.sessions.get(&sid).is_some_and(|session| session.outbox.next_exceeds(SHORT));
+        let long = self.sessions.get(&sid).is_some_and(|session| session.outbox.next_exceeds(SHORT, on, main));
         if unknown && long {
             self.seal(on, sid, |_, _, _| Vec::new());
         }
@@ -323,7 +382,8 @@ impl Node {
             }
             continues = true;
             room = room.saturating_sub(size);
-            if session.outbox.next_small().is_none_or(|next| next.saturating_add(REPLY_OVERHEAD) > room) {
+            let next = session.outbox.next_small(on, main);
+            if next.is_none_or(|next| next.saturating_add(REPLY_OVERHEAD) > room) {
                 break;
             }
         }
@@ -395,7 +455,7 @@ impl Node {
     }
 
     /// Arms what wakes a connection that the throttle holds back.
-    fn throttle_up(&mut self, on: ConnectionId) {
+    pub(super) fn throttle_up(&mut self, on: ConnectionId) {
         if let Some(connection) = self.connections.get(&on)
             && !connection.outbound.is_empty()
             && let Some(resumes) = connection.up.resumes()

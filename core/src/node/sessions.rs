@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::Node;
 use crate::connection::Phase;
 use crate::conversation::QueryState;
-use crate::id::{ConnectionId, NodeId, QueryId};
+use crate::id::{ConnectionId, IncomingId, NodeId, QueryId};
 use crate::note::Cause;
 use crate::query::{Executed, Reason};
 use crate::session::state::{Agreement, Question, Session, SessionPhase};
@@ -24,10 +24,19 @@ const PROVE_WITHIN: Duration = Duration::from_secs(1);
 /// Confirmed sessions with one node besides the best.
 const DRAINING_PER_PEER: usize = 1;
 
+/// Sessions with one node that it has ended, and in which answers are still to come.
+const ENDED_PER_PEER: usize = 1;
+
 impl Node {
     /// The sessions with a peer, the best first.
     pub(super) fn sessions_of(&self, peer: NodeId) -> Vec<SessionId> {
         self.peers.get(&peer).map(|peer| peer.sessions.clone()).unwrap_or_default()
+    }
+
+    fn sessions_that(&self, peer: NodeId, holds: fn(&Session) -> bool) -> Vec<SessionId> {
+        let mut sessions = self.sessions_of(peer);
+        sessions.retain(|sid| self.sessions.get(sid).is_some_and(|session| holds(session)));
+        sessions
     }
 
     /// Makes sure that the peer and this node share a session that the peer still holds, over this connection.
@@ -75,9 +84,11 @@ impl Node {
         }
     }
 
-    /// The peer has not shown that it still holds the session: ask about it in a handshake.
+    /// The peer has not shown that it still holds the session: ask about it in a handshake. Or the session was given up meanwhile, and
+    /// something waits for another.
     pub(super) fn prove_timeout(&mut self, peer: NodeId) {
-        let doubtful = self.best_session(peer).is_some() && self.live_session(peer).is_none();
+        let waits = self.peers.get(&peer).is_some_and(|peer| !peer.held.is_empty());
+        let doubtful = self.live_session(peer).is_none() && (waits || self.best_session(peer).is_some());
         if doubtful && let Some(on) = self.connection_to(peer) {
             self.shake_hands(peer, on);
         }
@@ -93,8 +104,8 @@ impl Node {
     pub(super) fn stale(&mut self, on: ConnectionId, sid: SessionId, counter: u64) {
         let Some(peer) = self.peer_on(on) else { return };
         let Some(state) = self.peers.get(&peer) else { return };
-        let session =
-            state.sessions.iter().filter_map(|own| self.sessions.get(own)).find(|session| session.peer_id == sid);
+        let mut sessions = state.sessions.iter().filter_map(|own| self.sessions.get(own));
+        let session = sessions.find(|session| session.peer_id == sid && !session.has_ended());
         let sent_there = session.is_some_and(|session| counter < session.sealer.counter());
         let asked_lately = state.doubted.is_some_and(|doubted| doubted + PROVE_WITHIN > self.now);
         if !sent_there || asked_lately {
@@ -151,30 +162,21 @@ impl Node {
         peer.generation = peer.generation.max(generation);
         let sessions = &self.sessions;
         peer.sessions.sort_by_key(|sid| {
-            sessions.get(sid).map(|session| {
-                let tentative = matches!(session.phase, SessionPhase::Tentative { .. });
-                (tentative, Reverse(session.generation), session.handshake_hash)
-            })
+            sessions.get(sid).map(|session| (!session.is_good(), Reverse(session.generation), session.handshake_hash))
         });
-        let ranked: Vec<SessionId> = peer.sessions.clone();
-        let mut others = Vec::new();
-        for (rank, other) in ranked.iter().enumerate() {
-            if let Some(session) = self.sessions.get_mut(other)
-                && !matches!(session.phase, SessionPhase::Tentative { .. })
-            {
+        let good = self.sessions_that(peer_id, Session::is_good);
+        for (rank, sid) in good.iter().enumerate() {
+            if let Some(session) = self.sessions.get_mut(sid) {
                 session.phase = if rank == 0 { SessionPhase::Confirmed } else { SessionPhase::Draining };
-                if rank > 0 {
-                    others.push(*other);
-                    self.hold_unsent(*other);
-                }
             }
         }
-        while others.len() > DRAINING_PER_PEER {
-            let idle = |sid: &SessionId| self.sessions.get(sid).is_some_and(|session| session.can_be_given_up());
-            let worst = others.iter().rposition(idle).unwrap_or(others.len() - 1);
-            self.break_session(others.remove(worst), BreakCode::Memory);
+        let draining: Vec<SessionId> = good.iter().skip(1).copied().collect();
+        for &sid in &draining {
+            self.hold_unsent(sid);
         }
-        if let (false, Some(&best)) = (others.is_empty(), ranked.first()) {
+        let drains = self.give_up_surplus(draining, DRAINING_PER_PEER);
+        self.give_up_surplus(self.sessions_that(peer_id, Session::has_ended), ENDED_PER_PEER);
+        if let (true, Some(&best)) = (drains, good.first()) {
             if let Some(session) = self.sessions.get_mut(&best) {
                 session.answered = false;
             }
@@ -186,6 +188,16 @@ impl Node {
                 self.send_urgent_bytes(on, sid, Vec::new(), false);
             }
         }
+    }
+
+    /// Gives up sessions, the worst first, but idle ones before, until there are so many. Says whether any are left.
+    fn give_up_surplus(&mut self, mut sessions: Vec<SessionId>, most: usize) -> bool {
+        while sessions.len() > most {
+            let idle = |sid: &SessionId| self.sessions.get(sid).is_some_and(|session| session.can_be_given_up());
+            let worst = sessions.iter().rposition(idle).unwrap_or(sessions.len() - 1);
+            self.break_session(sessions.remove(worst), BreakCode::Memory);
+        }
+        !sessions.is_empty()
     }
 
     /// Queries that were to go in a session that drains, and of which nothing has gone, go in a better one.
@@ -221,6 +233,10 @@ impl Node {
 
     pub(super) fn close_if_drained(&mut self, sid: SessionId) {
         let Some(session) = self.sessions.get(&sid) else { return };
+        if session.has_ended() && session.is_at_rest() {
+            self.end_session(sid, Reason::LostByPeer, |_, _| true);
+            return;
+        }
         if !matches!(session.phase, SessionPhase::Draining) || !session.is_at_rest() {
             return;
         }
@@ -233,9 +249,9 @@ impl Node {
     /// Ends a session and tells the peer, if a connection is open, in the same step.
     pub(super) fn break_session(&mut self, sid: SessionId, code: BreakCode) {
         let Some(session) = self.sessions.get(&sid) else { return };
-        let peer = session.peer;
+        let (peer, has_ended) = (session.peer, session.has_ended());
         let (base, taken) = session.numbers.taken_bitmap();
-        if let Some(on) = self.any_connection(peer) {
+        if !has_ended && let Some(on) = self.any_connection(peer) {
             self.seal_now(on, sid, &Frame::Break { code, base, taken: &taken });
         }
         self.end_session(sid, Reason::ConnectionLost, |_, _| true);
@@ -296,7 +312,7 @@ impl Node {
         if !session.outstanding.keys().any(|&number| taken(number)) {
             return false;
         }
-        session.phase = SessionPhase::Draining;
+        session.phase = SessionPhase::Ended;
         let untaken: Vec<(u64, QueryId)> = session
             .outstanding
             .iter()
@@ -315,7 +331,23 @@ impl Node {
                 self.put_down(connection, query);
             }
         }
+        self.nothing_more_is_said(sid);
         true
+    }
+
+    /// Of what was to be said in a session that the peer has ended nothing can be opened there.
+    fn nothing_more_is_said(&mut self, sid: SessionId) {
+        self.timers.disarm(Timer::Renew(sid));
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        let peer = session.peer;
+        session.question = None;
+        session.acknowledge.clear();
+        let (bytes, _) = core::mem::take(&mut session.outbox).drop_replies();
+        let incoming: Vec<IncomingId> = session.incoming.values().copied().collect();
+        self.uncharge_reply(peer, bytes);
+        for incoming in incoming {
+            self.withdraw(incoming);
+        }
     }
 
     /// Which of the sessions that the peer asks about this node still holds.

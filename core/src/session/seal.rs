@@ -86,6 +86,11 @@ impl Opener {
         Self { window: RecordWindow::new(), epoch: 0, current: ChaChaPoly::new(key), previous: None }
     }
 
+    /// Whether this counter is so far behind the others that nobody can tell any more whether its record came.
+    pub(crate) fn is_past(&self, counter: u64) -> bool {
+        counter < self.window.lowest()
+    }
+
     /// Opens a whole sealed packet in place, and returns its counter and its plaintext. After an error both the packet and
     /// the opener are as before.
     pub(crate) fn open<'p>(&mut self, packet: &'p mut [u8]) -> Result<(u64, &'p mut [u8]), OpenError> {

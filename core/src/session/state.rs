@@ -71,6 +71,8 @@ pub(crate) enum SessionPhase {
     Confirmed,
     /// No new queries in this one: a better one is confirmed, or has to be made since the clocks have gone apart.
     Draining,
+    /// The peer has ended it after answering everything. The answers may still come, and nothing is said in it any more.
+    Ended,
 }
 
 /// Which kind of message an assembly will be.
@@ -171,6 +173,15 @@ impl Session {
             most_outstanding,
             outbox: Outbox::default(),
         }
+    }
+
+    /// Whether the peer has been heard in it, and listens to what is said in it.
+    pub(crate) fn is_good(&self) -> bool {
+        matches!(self.phase, SessionPhase::Confirmed | SessionPhase::Draining)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.phase, SessionPhase::Ended)
     }
 
     /// Whether no message is under way in it, either way. What else waits to be said may never be: there may be nobody to say it to.

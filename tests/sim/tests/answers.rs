@@ -217,3 +217,46 @@ fn whoever_is_asked_whether_it_is_there_has_ten_seconds_from_when_that_was_writt
         assert_eq!(peer.node.usage().connections, 0);
     });
 }
+
+#[test]
+fn a_long_answer_on_one_connection_begins_when_a_long_query_on_another_is_cancelled() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let second = peer.connects();
+        let to = peer.id();
+        let mut asks = || peer.node.query(now, to, query(KEEP, &long_body(300_000))).unwrap();
+        let [one, ..] = [asks(), asks(), asks(), asks()];
+        let taken = peer.node.to_write(second).len();
+        peer.node.handle(now, Event::Written(second, taken));
+        let asked = peer.query(0, KEEP);
+        peer.says(first, &[asked]);
+        let token = peer.delivered().pop().unwrap();
+        peer.node.reply(now, token, long_body(300_000)).unwrap();
+        assert!(!is_answered(&peer.hears(first)), "four long messages are under way");
+        peer.node.cancel(now, one).unwrap();
+        assert!(is_answered(&peer.hears(first)));
+        assert!(!peer.node.to_write(second).is_empty());
+    });
+}
+
+fn is_answered(said: &[Frame]) -> bool {
+    said.iter().any(|frame| matches!(frame, Frame::Reply { .. }))
+}
+
+#[test]
+fn a_peer_that_has_taken_nothing_gives_no_sign_of_life() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let to = peer.id();
+        peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+        for _ in 0..40 {
+            peer.now = peer.now + Duration::from_secs(1);
+            peer.node.handle(peer.now, Event::Written(connection, 0));
+        }
+        assert_eq!(peer.node.usage().connections, 0);
+    });
+}

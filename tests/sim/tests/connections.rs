@@ -1,7 +1,15 @@
 //! How long a connection is kept, by what is said of a query.
 
-use egtp::Hint;
+mod by_hand;
+
+use std::iter;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use egtp::{Action, Config, Hint, Identity, Node, SignedRecord, Strategies, TransportAction};
 use egtp_sim::scene::{ECHO, KEEP, Scene, query};
+
+use by_hand::Peer;
 
 #[test]
 fn after_the_last_query_for_now_a_connection_is_closed_at_once() {
@@ -28,4 +36,55 @@ fn but_not_while_either_end_waits_for_an_answer() {
         assert_eq!(scene.reply(from, kept), b"take your time");
         assert_eq!(scene.world.connects().len(), 1);
     }
+}
+
+#[test]
+fn whoever_waits_for_a_connection_has_the_place_of_one_that_is_not_wanted_any_more() {
+    let mut config = Config::default();
+    config.limits.connections = 2;
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(config.check().unwrap());
+    scene.world.with(node, |node, now| {
+        let peers = [11, 12].map(|seed: u8| {
+            let identity = Identity::from_seed(&[seed; 32]);
+            let strategies = Strategies { addresses: vec![([10, 0, 0, seed], 1).into()], relays: Vec::new() };
+            node.learn(now, SignedRecord::sign(&identity, 1, strategies).unwrap()).unwrap();
+            identity.node_id()
+        });
+        let dialled = |node: &mut Node| -> Vec<SocketAddr> {
+            let actions = iter::from_fn(|| node.poll());
+            let dialled = actions.filter_map(|action| match action {
+                Action::Transport(TransportAction::Connect { to, .. }) => Some(to),
+                _ => None,
+            });
+            dialled.collect()
+        };
+        // This one is asked to leave, and says nothing to that.
+        let (idle, _) = Peer::meets(node, now);
+        let [first, _] = peers.map(|to| idle.node.query(now, to, query(ECHO, b"?")).unwrap());
+        assert_eq!(dialled(idle.node), [([10, 0, 0, 11], 1).into()]);
+        idle.node.cancel(now, first).unwrap();
+        assert_eq!(dialled(idle.node), [([10, 0, 0, 12], 1).into()]);
+    });
+}
+
+#[test]
+fn what_a_peer_lets_wait_counts_in_all_sessions_with_it() {
+    let mut config = Config::default();
+    config.timers.session = Duration::from_secs(20);
+    let asker_config = config.check().unwrap();
+    let mut config = Config::default();
+    config.limits.incoming_per_peer = 1;
+    let mut scene = Scene::new(1);
+    let (asker, peer) = (scene.add_node_with(asker_config), scene.add_node_with(config.check().unwrap()));
+    let kept = scene.ask(asker, peer, query(KEEP, b"in the first session"));
+    scene.run_secs(25);
+    assert_eq!(scene.world.node(asker).usage().sessions, 2);
+    let asked = scene.ask(asker, peer, query(ECHO, b"in the second session"));
+    scene.run_secs(1);
+    assert!(!scene.has_ended(asker, asked));
+    scene.answer_kept();
+    scene.run_secs(1);
+    assert_eq!(scene.reply(asker, kept), b"in the first session");
+    assert_eq!(scene.reply(asker, asked), b"in the second session");
 }

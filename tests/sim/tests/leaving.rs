@@ -206,3 +206,52 @@ fn whoever_is_looked_for_and_comes_by_itself_in_a_session_that_was_replaced_is_a
         assert!(matches!(said[..], [Frame::Ping { .. }]), "{said:?}");
     });
 }
+
+#[test]
+fn a_query_does_not_fall_back_on_a_connection_that_was_left() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, left) = Peer::meets(node, now);
+        let other = peer.connects();
+        peer.says(left, &[Frame::Leave { step: 0 }]);
+        assert_eq!(peer.hears(left), [Frame::Leave { step: 1 }]);
+        let to = peer.id();
+        for _ in 0..2 {
+            // The first one is sealed, and the second one waits for that to be written.
+            peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+        }
+        peer.node.handle(now, Event::Closed(other, egtp::Ending::Broken));
+        let said = peer.hears(left);
+        assert!(!said.iter().any(|frame| matches!(frame, Frame::Query { .. })), "{said:?}");
+        let mut actions = iter::from_fn(|| peer.node.poll());
+        assert!(actions.any(|action| matches!(action, Action::Service(ServiceAction::Lookup { .. }))));
+    });
+}
+
+#[test]
+fn a_connection_that_is_left_stays_open_for_a_reply_that_is_still_taken() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let asked = peer.query(0, KEEP);
+        peer.says(connection, &[asked, Frame::Leave { step: 0 }]);
+        let token = peer.delivered().pop().unwrap();
+        peer.node.reply(now, token, long_body(1_000_000)).unwrap();
+        let mut taken = 0;
+        while peer.node.usage().reply_bytes > 0 {
+            peer.now = peer.now + Duration::from_secs(2);
+            peer.node.handle(peer.now, Event::Tick);
+            peer.node.handle(peer.now, Event::Written(connection, 20_000));
+            peer.says(connection, &[]);
+            taken += 20_000;
+        }
+        assert!(taken > 900_000, "cut off after {taken} bytes");
+        for _ in 0..15 {
+            peer.now = peer.now + Duration::from_secs(1);
+            peer.node.handle(peer.now, Event::Tick);
+        }
+        assert_eq!(peer.node.usage().connections, 0, "nothing is taken any more");
+    });
+}

@@ -15,7 +15,7 @@ use egtp::{
 use egtp_sim::NodeIndex;
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
 
-use by_hand::take_written;
+use by_hand::{Peer, take_written};
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -298,4 +298,23 @@ fn seed(number: u32) -> [u8; 32] {
     let mut seed = [7; 32];
     seed[..4].copy_from_slice(&number.to_be_bytes());
     seed
+}
+
+#[test]
+fn a_connection_that_may_read_faster_than_before_reads_on() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (peer, connection) = Peer::meets(node, now);
+        for rate in [2_000, 100_000] {
+            let throttle = Throttle { down_per_connection: Rate::bytes_per_second(rate), ..Throttle::default() };
+            peer.node.set_throttle(now, throttle);
+        }
+        let mut actions = iter::from_fn(|| peer.node.poll());
+        assert!(actions.all(|action| matches!(action, Action::Transport(TransportAction::Changed { .. }))));
+        let due = peer.node.deadline().unwrap();
+        assert!(due < now + SECOND, "{due}");
+        peer.node.handle(due, Event::Tick);
+        assert!(peer.node.wants_read(connection) > 0);
+    });
 }

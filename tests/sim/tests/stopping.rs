@@ -1,11 +1,16 @@
 //! A node that shuts down: it begins nothing new, ends what it has begun, and is gone by its time.
 
+mod by_hand;
+
 use std::iter;
 use std::time::Duration;
 
-use egtp::{Action, Executed, Node, PeerRefusal, Reason, Refusal, Strategies, Usage};
+use egtp::{Action, Delivery, Ending, Event, Executed, Node, PeerRefusal, Reason, Refusal, Strategies, Usage, Verdict};
 use egtp_sim::NodeIndex;
 use egtp_sim::scene::{ECHO, KEEP, Scene, query};
+use egtp_sim::second::frame::Frame;
+
+use by_hand::{Peer, take_written};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -81,5 +86,44 @@ fn it_is_said_once_that_it_is_over() {
         assert_eq!(iter::from_fn(|| node.poll()).collect::<Vec<_>>(), [Action::Stopped]);
         node.shut_down(now, SECOND);
         assert_eq!((node.poll(), node.deadline()), (None, None));
+    });
+}
+
+#[test]
+fn a_query_that_would_have_to_go_again_fails_at_once() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (peer, connection) = Peer::meets(node, now);
+        let to = peer.id();
+        peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+        peer.node.handle(now, Event::Written(connection, 1));
+        peer.node.shut_down(now, 10 * SECOND);
+        peer.node.handle(now, Event::Closed(connection, Ending::Broken));
+        let mut actions = iter::from_fn(|| peer.node.poll());
+        let verdict = actions.find_map(|action| match action {
+            Action::Deliver(Delivery::Verdict(_, Verdict::Failed(failure))) => Some((failure.reason, failure.executed)),
+            _ => None,
+        });
+        assert_eq!(verdict, Some((Reason::RefusedHere(Refusal::ShuttingDown), Executed::No)));
+        assert!(iter::from_fn(|| peer.node.poll()).any(|action| action == Action::Stopped));
+        assert!(is_gone(peer.node));
+    });
+}
+
+#[test]
+fn it_goes_on_with_whatever_call_comes_when_nobody_waits_any_more() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let Frame::Query { part: message, .. } = peer.query(0, KEEP) else { unreachable!() };
+        peer.says(connection, &[Frame::query(0, 5_000, &message)]);
+        peer.node.shut_down(now, 10 * SECOND);
+        peer.node.handle(now + SECOND, Event::Tick);
+        take_written(peer.node, now + SECOND, connection);
+        assert_eq!(peer.node.usage().sessions, 1);
+        let refused = peer.node.accept(now + 5 * SECOND, ([10, 9, 9, 9], 1).into());
+        assert_eq!((refused, peer.node.usage().sessions), (Err(Refusal::ShuttingDown), 0));
     });
 }

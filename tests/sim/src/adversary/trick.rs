@@ -304,10 +304,8 @@ impl Trick {
             | Self::WithdrawnNumber
             | Self::QueryFlood => Notes(Cause::QueryRefused),
             Self::NumberTwice | Self::NumberBelow | Self::NumberAgainAfterRedial => Notes(Cause::QueryRepeated),
-            Self::CounterTwice | Self::CounterBelow | Self::Replay | Self::ReplayInNewSession => {
-                Notes(Cause::RecordReplayed)
-            }
-            Self::ReplayAfterRedial => Closes(Cause::RecordReplayed),
+            Self::CounterTwice | Self::Replay | Self::ReplayInNewSession => Notes(Cause::RecordReplayed),
+            Self::CounterBelow | Self::ReplayAfterRedial => Closes(Cause::RecordReplayed),
             Self::CounterFarAhead | Self::CounterBeyondLast | Self::AlteredRecord => Notes(Cause::RecordNotOpened),
             Self::HelloFlood => Notes(Cause::HandshakeRefused),
             Self::ConnectionFlood => Closes(Cause::ConnectionRefused),

@@ -15,7 +15,9 @@ use egtp_sim::second::session::Session;
 /// Deadlines are in milliseconds of the session's own time.
 pub const IN_A_MINUTE: u32 = 60_000;
 
-const PEER: Identity = Identity([7; 32]);
+pub const PEER_SEED: [u8; 32] = [7; 32];
+
+const PEER: Identity = Identity(PEER_SEED);
 
 /// A peer's end of a session with a node, and how it reaches it.
 pub struct Peer<'a> {
@@ -27,7 +29,16 @@ pub struct Peer<'a> {
 impl<'a> Peer<'a> {
     /// Shakes hands over a new connection.
     pub fn meets(node: &'a mut Node, now: Instant) -> (Self, ConnectionId) {
-        let (session, connection) = shake_hands(node, now, 0);
+        Self::meets_as(&PEER, node, now)
+    }
+
+    /// The same as another peer.
+    pub fn other_meets(node: &'a mut Node, now: Instant, seed: u8) -> (Self, ConnectionId) {
+        Self::meets_as(&Identity([seed; 32]), node, now)
+    }
+
+    fn meets_as(identity: &Identity, node: &'a mut Node, now: Instant) -> (Self, ConnectionId) {
+        let (session, connection) = shake_hands(identity, node, now, 0);
         let mut peer = Self { node, now, session };
         // The first record on a connection is a short one.
         peer.says(connection, &[]);
@@ -49,7 +60,7 @@ impl<'a> Peer<'a> {
     /// Shakes hands over another connection, and goes on in the session that this makes, which is better than the one before. That one
     /// is given back.
     pub fn shakes_hands_again(&mut self) -> (Session, ConnectionId) {
-        let (session, connection) = shake_hands(self.node, self.now, 1);
+        let (session, connection) = shake_hands(&PEER, self.node, self.now, 1);
         let before = std::mem::replace(&mut self.session, session);
         self.says(connection, &[]);
         (before, connection)
@@ -81,9 +92,7 @@ impl<'a> Peer<'a> {
 
     /// The same record by record.
     pub fn hears_records(&mut self, sessions: &[&Session], connection: ConnectionId) -> Vec<Vec<Frame>> {
-        let packets = unframed(&mut take_written(self.node, self.now, connection));
-        let opened = |packet: &Vec<u8>| sessions.iter().find_map(|session| session.open(packet)).unwrap().1;
-        packets.iter().map(|packet| Frame::parse_all(&opened(packet)).unwrap()).collect()
+        frames_of(sessions, &mut take_written(self.node, self.now, connection))
     }
 
     /// The queries that the node has given to handlers.
@@ -107,13 +116,32 @@ impl<'a> Peer<'a> {
         };
         Frame::query(number, IN_A_MINUTE, &message.encode())
     }
+
+    /// The answer to a query of the node's.
+    pub fn reply_to(&self, number: u64, query: &[u8], body: &[u8]) -> Frame {
+        let asked = Message::parse(query).unwrap();
+        let message = Message {
+            kind: message::REPLY,
+            recipient: *self.node.id().as_bytes(),
+            nonce: [2; 20],
+            reference: message::id(query),
+            type_name: asked.type_name,
+            body: body.to_vec(),
+        };
+        Frame::reply(number, 0, 0, &message.encode())
+    }
 }
 
-fn shake_hands(node: &mut Node, now: Instant, generation: u32) -> (Session, ConnectionId) {
+fn frames_of(sessions: &[&Session], bytes: &mut Vec<u8>) -> Vec<Vec<Frame>> {
+    let opened = |packet: &Vec<u8>| sessions.iter().find_map(|session| session.open(packet)).unwrap().1;
+    unframed(bytes).iter().map(|packet| Frame::parse_all(&opened(packet)).unwrap()).collect()
+}
+
+fn shake_hands(identity: &Identity, node: &mut Node, now: Instant, generation: u32) -> (Session, ConnectionId) {
     let key = *node.record().unwrap().key().as_bytes();
-    let payload = HelloPayload { key: PEER.public_key(), generation, asked: Vec::new() }.encode();
+    let payload = HelloPayload { key: identity.public_key(), generation, asked: Vec::new() }.encode();
     let isid = u64::from(generation).to_be_bytes();
-    let (initiator, noise) = Initiator::start(&PEER, &key, isid, [8; 32], &payload).unwrap();
+    let (initiator, noise) = Initiator::start(identity, &key, isid, [8; 32], &payload).unwrap();
     let connection = connect(node, now);
     let hello = Packet::Hello { isid, cookie: [0; 16], noise }.encode();
     node.handle(now, Event::Received(connection, &framed(&hello)));

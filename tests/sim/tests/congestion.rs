@@ -1,0 +1,144 @@
+//! What happens while much waits to go to a peer. It is not read from then, since that would only make more wait, but neither end may
+//! wait for the other for ever.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod by_hand;
+
+use std::iter;
+use std::time::Duration;
+
+use egtp::{Action, CheckedConfig, Config, ConnectionId, Delivery, Event, Instant, Node};
+use egtp_sim::scene::{KEEP, Scene, long_body, query};
+use egtp_sim::second::frame::Frame;
+
+use by_hand::{IN_A_MINUTE, Peer, take_written};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Half of it may wait for a peer that is read from.
+fn a_million_bytes_for_a_peer() -> CheckedConfig {
+    let mut config = Config::default();
+    config.limits.reply_bytes_per_peer = 1_000_000;
+    config.check().unwrap()
+}
+
+/// A peer has asked, is answered at length, and takes nothing of it: it is not read from any more.
+fn asks_for_much(node: &mut Node, now: Instant) -> (Peer<'_>, ConnectionId) {
+    let (mut peer, connection) = Peer::meets(node, now);
+    let queries: Vec<Frame> = (0..4).map(|number| peer.query(number, KEEP)).collect();
+    peer.says(connection, &queries);
+    for token in peer.delivered() {
+        peer.node.reply(now, token, long_body(200_000)).unwrap();
+    }
+    assert_eq!(peer.node.wants_read(connection), 0);
+    (peer, connection)
+}
+
+fn tick(peer: &mut Peer<'_>) {
+    peer.now = peer.now + SECOND;
+    peer.node.handle(peer.now, Event::Tick);
+}
+
+#[test]
+fn two_nodes_that_have_much_for_each_other_do_not_wait_for_each_other() {
+    let mut scene = Scene::new(1);
+    let config = a_million_bytes_for_a_peer();
+    let nodes = [scene.add_node_with(config.clone()), scene.add_node_with(config)];
+    let mut asked = Vec::new();
+    for _ in 0..40 {
+        for (from, to) in [(nodes[0], nodes[1]), (nodes[1], nodes[0])] {
+            asked.push((from, scene.ask(from, to, query(KEEP, &long_body(20_000)))));
+        }
+    }
+    scene.run_secs(5);
+    scene.answer_kept();
+    scene.run_secs(10);
+    for (from, query) in asked {
+        assert_eq!(scene.reply(from, query).len(), 20_000);
+    }
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_found_dead_although_it_is_not_read_from() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(a_million_bytes_for_a_peer());
+    scene.world.with(node, |node, now| {
+        let (mut peer, _) = asks_for_much(node, now);
+        for _ in 0..60 {
+            tick(&mut peer);
+        }
+        assert_eq!(peer.node.usage().connections, 0);
+    });
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_read_from_after_a_while_until_no_answer_would_find_room() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(a_million_bytes_for_a_peer());
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = asks_for_much(node, now);
+        for _ in 0..3 {
+            tick(&mut peer);
+        }
+        assert!(peer.node.wants_read(connection) > 0);
+        peer.node.handle(peer.now, Event::Written(connection, 1));
+        assert_eq!(peer.node.wants_read(connection), 0, "it takes something again");
+        for _ in 0..3 {
+            tick(&mut peer);
+        }
+        let mut asked = 4;
+        while peer.node.wants_read(connection) > 0 {
+            assert!(asked < 1_000, "it reads for ever");
+            let another = peer.query(asked, KEEP);
+            peer.says(connection, &[another]);
+            for token in peer.delivered() {
+                peer.node.reply(peer.now, token, long_body(10_000)).unwrap();
+            }
+            asked += 1;
+        }
+        assert!(peer.node.usage().reply_bytes < 1_100_000);
+        take_written(peer.node, peer.now, connection);
+        assert!(peer.node.wants_read(connection) > 0, "it has taken everything");
+    });
+}
+
+#[test]
+fn a_peer_that_takes_a_little_now_and_then_is_waited_for() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(a_million_bytes_for_a_peer());
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = asks_for_much(node, now);
+        for _ in 0..100 {
+            tick(&mut peer);
+            peer.node.handle(peer.now, Event::Written(connection, 100));
+            assert_eq!((peer.node.wants_read(connection), peer.node.usage().connections), (0, 1));
+        }
+    });
+}
+
+#[test]
+fn half_a_message_is_kept_while_the_rest_of_it_is_not_read() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(a_million_bytes_for_a_peer());
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let Frame::Query { part: message, .. } = peer.query(9, KEEP) else { unreachable!() };
+        let total = u32::try_from(message.len()).unwrap();
+        let (first, rest) = message.split_at(10);
+        peer.says(connection, &[Frame::Query { number: 9, flags: 0, until: IN_A_MINUTE, total, part: first.to_vec() }]);
+        let queries: Vec<Frame> = (0..4).map(|number| peer.query(number, KEEP)).collect();
+        peer.says(connection, &queries);
+        for token in peer.delivered() {
+            peer.node.reply(now, token, long_body(200_000)).unwrap();
+        }
+        for _ in 0..50 {
+            tick(&mut peer);
+            peer.node.handle(peer.now, Event::Written(connection, 100));
+        }
+        assert_eq!(peer.node.wants_read(connection), 0);
+        take_written(peer.node, peer.now, connection);
+        peer.says(connection, &[Frame::Piece { of: 1, number: 9, offset: 10, part: rest.to_vec() }]);
+        let mut actions = iter::from_fn(|| peer.node.poll());
+        assert!(actions.any(|action| matches!(action, Action::Deliver(Delivery::Query { .. }))));
+    });
+}
