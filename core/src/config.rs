@@ -73,8 +73,8 @@ pub struct Limits {
     /// Bytes of replies that wait to be sealed, in all: 256 MiB. Nobody may have more of it than is left for others; a reply
     /// beyond that goes as one that was too long. One without a body always goes.
     pub reply_bytes: usize,
-    /// Bytes of replies to one peer that wait to be sealed: 96 MiB. From half of it on nothing more is read from that peer, and a
-    /// reply beyond it goes as one that was too long.
+    /// Bytes of replies to one peer that wait to be sealed: 96 MiB. From half of it on nothing more is read from that peer, as long as it
+    /// takes something every 2 s, and a reply beyond it goes as one that was too long.
     pub reply_bytes_per_peer: usize,
     /// Bytes of deliveries that wait in [`Node::poll`](crate::Node::poll): 32 MiB. Beyond it reading stops.
     pub undelivered_bytes: usize,

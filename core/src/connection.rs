@@ -99,6 +99,8 @@ pub(crate) struct Leave {
     pub(crate) received: bool,
     /// We asked first, so it is ours to close.
     pub(crate) ours: bool,
+    /// Its time was over, and something was still under way on it.
+    pub(crate) overdue: bool,
 }
 
 impl Connection {

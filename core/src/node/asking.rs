@@ -290,18 +290,24 @@ impl Node {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         state.unsettled.remove(&number);
         let peer = state.peer;
-        if let Some(query) = self.numbered(session, number)
-            && let Some(outstanding) = self.queries.get_mut(&query)
-        {
-            if let QueryState::Sealed { connection, .. } | QueryState::Sent { connection, .. } = outstanding.state {
-                outstanding.state = QueryState::Taken { session, number, connection };
-            }
-            if outstanding.notice {
+        if let Some(query) = self.numbered(session, number) {
+            self.was_taken(query);
+            if self.queries.get(&query).is_some_and(|outstanding| outstanding.notice) {
                 // Whatever the verdict says, a notice ends without it being told.
                 self.fail(query, Reason::Cancelled);
             }
         }
         self.pump(peer);
+    }
+
+    /// The peer has said so; it may be that the driver has not said yet that everything of the query was written.
+    pub(super) fn was_taken(&mut self, query: QueryId) {
+        let Some(outstanding) = self.queries.get_mut(&query) else { return };
+        if let QueryState::Sealed { session, number, connection } | QueryState::Sent { session, number, connection } =
+            outstanding.state
+        {
+            outstanding.state = QueryState::Taken { session, number, connection };
+        }
     }
 
     /// A whole reply is here. It counts only if it refers to the query that has this number; else nothing changes.
@@ -353,6 +359,7 @@ impl Node {
             self.put_down(connection, query);
         }
         self.retire_session(session);
+        self.close_if_drained(session);
         self.reach(peer);
     }
 

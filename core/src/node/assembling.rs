@@ -135,17 +135,11 @@ impl Node {
         }
     }
 
-    /// Drops what has stopped coming. On a slow link one piece may take long, so bytes of it that still arrive put that off; but
-    /// not for ever, since they may be anything.
+    /// Drops what has stopped coming. On a slow link one piece may take long, so bytes of it that still arrive put that off, or that this
+    /// node does not read them; but not for ever, since they may be anything.
     pub(super) fn assemblies_timeout(&mut self, sid: SessionId) {
-        let is_full = self.is_full();
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
-        let peer = session.peer;
-        if is_full || self.peers.get(&peer).is_some_and(|peer| peer.congested) {
-            // More of them may be there; it is this node that does not read.
-            session.assemblies.values_mut().for_each(|assembling| assembling.progress = self.now);
-        }
         let Some(session) = self.sessions.get(&sid) else { return };
+        let peer = session.peer;
         let patience =
             if self.is_receiving(peer) { self.settings.assembly * SLOW_PIECE } else { self.settings.assembly };
         let stopped: Vec<((Carries, u64), ConnectionId)> = session
@@ -171,12 +165,13 @@ impl Node {
         self.close_if_drained(sid);
     }
 
-    /// Whether a packet of the peer's is on its way in.
+    /// Whether a packet of the peer's is on its way in, or may be there and is not read.
     fn is_receiving(&self, peer: NodeId) -> bool {
-        let connections = self.peers.get(&peer).map(|peer| peer.connections.as_slice()).unwrap_or_default();
-        let mut connections = connections.iter().filter_map(|id| self.connections.get(id));
+        let Some(peer) = self.peers.get(&peer) else { return false };
+        let unread = peer.congested || self.is_full();
+        let mut connections = peer.connections.iter().filter_map(|id| self.connections.get(id));
         connections.any(|connection| {
-            connection.inbound.is_partial() && connection.last_heard + self.settings.assembly > self.now
+            unread || connection.inbound.is_partial() && connection.last_heard + self.settings.assembly > self.now
         })
     }
 }

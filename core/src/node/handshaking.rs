@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Node;
+use crate::connection::Connection;
 use crate::id::{ConnectionId, NodeId};
 use crate::identity::PublicKey;
 use crate::note::Cause;
@@ -129,9 +130,31 @@ impl Node {
             return false;
         };
         let handshake = self.peers.get(&peer).and_then(|peer| peer.handshake.as_ref());
+        handshake.is_some_and(|handshake| self.still_moves(connection, handshake.first_sent))
+    }
+
+    fn still_moves(&self, connection: &Connection, since: Instant) -> bool {
         let patience = self.settings.authenticate;
-        let moved = connection.last_heard.max(connection.last_written) + patience > self.now;
-        moved && handshake.is_some_and(|handshake| handshake.first_sent + patience * SLOW_ANSWER > self.now)
+        let moved = connection.last_heard.max(connection.last_written);
+        moved + patience > self.now && since + patience * SLOW_ANSWER > self.now
+    }
+
+    /// Nothing has come in a session that was offered. As with the handshake itself, that may wait behind other bytes: in a packet that is
+    /// on its way in, or out.
+    pub(super) fn tentative_timeout(&mut self, sid: SessionId) {
+        let Some(session) = self.sessions.get(&sid) else { return };
+        let SessionPhase::Tentative { on, .. } = session.phase else { return };
+        let connection = self.connections.get(&on).filter(|connection| connection.peer == Some(session.peer));
+        let is_slow = |connection: &Connection| {
+            let under_way = connection.inbound.is_partial() || !connection.outbound.is_empty();
+            under_way && self.still_moves(connection, session.clock)
+        };
+        if connection.is_some_and(is_slow) {
+            let patience = self.settings.authenticate;
+            self.arm_in(Timer::Tentative(sid), patience);
+        } else {
+            self.end_session(sid, Reason::ConnectionLost, |_, _| true);
+        }
     }
 
     /// A handshake was not answered for long, or the peer was too busy for it a while ago.
@@ -288,7 +311,9 @@ impl Node {
         }
         let mut kept = false;
         for (bit, &sid) in handshake.asked.iter().enumerate() {
-            if payload.held & (1 << bit) == 0 {
+            if self.sessions.get(&sid).is_some_and(|session| session.has_ended()) {
+                // The peer has said so meanwhile, and its answers in it may still come.
+            } else if payload.held & (1 << bit) == 0 {
                 self.lose_session(sid);
             } else if let Some(session) = self.sessions.get_mut(&sid) {
                 session.heard_on = Some(on);

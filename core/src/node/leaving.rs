@@ -84,7 +84,7 @@ impl Node {
     /// Closes a connection that both ends have left, once nothing is under way on it any more.
     pub(super) fn finish_leave(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(&id) else { return };
-        let Leave { sent, received, ours } = connection.leave;
+        let Leave { sent, received, ours, overdue: _ } = connection.leave;
         if sent && received && ours && connection.phase == Phase::Open && !self.is_busy(connection) {
             self.close(id);
         }
@@ -95,6 +95,9 @@ impl Node {
         if connection.phase == Phase::Open && (self.is_awaited(connection) || self.is_taken_from(connection)) {
             let patience = self.settings.linger;
             self.arm_in(Timer::Linger(id), patience);
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.leave.overdue = true;
+            }
             // Whoever hoped for its place looks for another.
             self.reach_waiters();
         } else {
@@ -172,7 +175,9 @@ impl Node {
 
     /// One more connection is wanted than there may be. Says whether one that is not needed will make room.
     pub(super) fn make_one_leave(&mut self) -> bool {
-        let leaves = |connection: &Connection| connection.leave.ours && !self.is_awaited(connection);
+        let leaves = |connection: &Connection| {
+            connection.leave.ours && !connection.leave.overdue && !self.is_awaited(connection)
+        };
         let leaving = self.connections.values().any(leaves);
         let least_useful = self.idle_connections().first().copied();
         if let (false, Some(id)) = (leaving, least_useful) {

@@ -9,7 +9,7 @@ use crate::connection::{Carried, Connection, FILL_TARGET, Phase, Probe, Urgent};
 use crate::conversation::QueryState;
 use crate::id::{ConnectionId, NodeId, QueryId};
 use crate::outbox::{Content, FRAME_CHUNK, Item, PIECE};
-use crate::query::{Hint, TypeName};
+use crate::query::{Hint, MAX_BODY, TypeName};
 use crate::session::state::{NUMBER_WINDOW, SessionPhase};
 use crate::throttle::NextRound;
 use crate::time::Instant;
@@ -157,7 +157,7 @@ impl Node {
     }
 
     /// More or less waits to go to a peer than before. What goes over one connection lets all others be read as well. While the peer
-    /// takes replies, half of the memory for them may be full before nothing more is read; if it has stopped, all of it.
+    /// takes replies, half of the memory for them may be full before nothing more is read; if it has stopped, all but the room for one.
     pub(super) fn check_congestion(&mut self, peer: NodeId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let mut sessions = state.sessions.iter().filter_map(|sid| self.sessions.get(sid));
@@ -165,13 +165,14 @@ impl Node {
         let most = self.limits.reply_bytes_per_peer;
         let many = state.reply_bytes > most / 2;
         state.stalled &= many;
-        let congested = frames || if state.stalled { state.reply_bytes >= most } else { many };
+        let room_for_one = MAX_BODY.min(most / 4);
+        let congested = frames || if state.stalled { state.reply_bytes > most - room_for_one } else { many };
         let reads_again = core::mem::replace(&mut state.congested, congested) && !congested;
         let hinted = if reads_again { state.connections.clone() } else { Vec::new() };
         if state.stalled || !many {
             self.timers.disarm(Timer::Stalled(peer));
         } else if !self.timers.is_armed(Timer::Stalled(peer)) {
-            self.arm_in(Timer::Stalled(peer), STALLED_AFTER);
+            self.arm_in(Timer::Stalled(peer), self.stalled_after(peer));
         }
         for connection in hinted {
             self.hint(connection);
@@ -181,16 +182,22 @@ impl Node {
     /// Replies wait for a peer that may have stopped taking them: because it has as much for this node, and does not read either. One of
     /// the two has to begin.
     pub(super) fn stalled_timeout(&mut self, peer: NodeId) {
+        let patience = self.stalled_after(peer);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let connections = state.connections.iter().filter_map(|on| self.connections.get(on));
         let taken = connections.map(|connection| connection.last_written).max();
-        match taken.map(|taken| taken + STALLED_AFTER).filter(|&due| due > self.now) {
+        match taken.map(|taken| taken + patience).filter(|&due| due > self.now) {
             Some(due) => self.timers.arm(self.now, Timer::Stalled(peer), due),
             None => {
                 state.stalled = true;
                 self.check_congestion(peer);
             }
         }
+    }
+
+    /// If both began at once, each would stop again with the first bytes that the other has taken.
+    fn stalled_after(&self, peer: NodeId) -> Duration {
+        if self.id < peer { STALLED_AFTER } else { STALLED_AFTER * 2 }
     }
 
     fn peer_takes(&mut self, peer: NodeId) {
@@ -268,7 +275,8 @@ impl Node {
             && connection.outbound.len() < target
         {
             if let Some(urgent) = connection.urgent.pop_front() {
-                self.seal(on, urgent.session, |_, _, plaintext| {
+                let session = self.said_in(urgent.session, on);
+                self.seal(on, session, |_, _, plaintext| {
                     plaintext.extend_from_slice(&urgent.frames);
                     Vec::new()
                 });
@@ -289,6 +297,13 @@ impl Node {
             self.hint(on);
             self.throttle_up(on);
         }
+    }
+
+    /// What was to be said in a session that the peer has ended meanwhile is said in another.
+    fn said_in(&self, session: SessionId, on: ConnectionId) -> SessionId {
+        let has_ended = self.sessions.get(&session).is_some_and(|session| session.has_ended());
+        let other = self.peer_on(on).filter(|_| has_ended).and_then(|peer| self.sealing_session(peer));
+        other.unwrap_or(session)
     }
 
     /// Seals one record of what waits in the peer's sessions, the best session first.

@@ -331,6 +331,10 @@ impl Node {
                 self.put_down(connection, query);
             }
         }
+        let outstanding = self.sessions.get(&sid).map(|session| session.outstanding.clone()).unwrap_or_default();
+        for query in outstanding.into_values() {
+            self.was_taken(query);
+        }
         self.nothing_more_is_said(sid);
         true
     }
@@ -363,10 +367,6 @@ impl Node {
             }
         }
         held
-    }
-
-    pub(super) fn tentative_timeout(&mut self, sid: SessionId) {
-        self.end_session(sid, Reason::ConnectionLost, |_, _| true);
     }
 
     /// A session is old or has sealed much: another takes its place, or, with nobody there, it just ends.

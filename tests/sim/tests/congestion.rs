@@ -28,7 +28,7 @@ fn asks_for_much(node: &mut Node, now: Instant) -> (Peer<'_>, ConnectionId) {
     let queries: Vec<Frame> = (0..4).map(|number| peer.query(number, KEEP)).collect();
     peer.says(connection, &queries);
     for token in peer.delivered() {
-        peer.node.reply(now, token, long_body(200_000)).unwrap();
+        peer.node.reply(now, token, long_body(180_000)).unwrap();
     }
     assert_eq!(peer.node.wants_read(connection), 0);
     (peer, connection)
@@ -77,13 +77,13 @@ fn a_peer_that_takes_nothing_is_read_from_after_a_while_until_no_answer_would_fi
     let node = scene.add_node_with(a_million_bytes_for_a_peer());
     scene.world.with(node, |node, now| {
         let (mut peer, connection) = asks_for_much(node, now);
-        for _ in 0..3 {
+        for _ in 0..5 {
             tick(&mut peer);
         }
         assert!(peer.node.wants_read(connection) > 0);
         peer.node.handle(peer.now, Event::Written(connection, 1));
         assert_eq!(peer.node.wants_read(connection), 0, "it takes something again");
-        for _ in 0..3 {
+        for _ in 0..5 {
             tick(&mut peer);
         }
         let mut asked = 4;
@@ -96,7 +96,7 @@ fn a_peer_that_takes_nothing_is_read_from_after_a_while_until_no_answer_would_fi
             }
             asked += 1;
         }
-        assert!(peer.node.usage().reply_bytes < 1_100_000);
+        assert!(peer.node.usage().reply_bytes < 800_000);
         take_written(peer.node, peer.now, connection);
         assert!(peer.node.wants_read(connection) > 0, "it has taken everything");
     });
@@ -129,7 +129,7 @@ fn half_a_message_is_kept_while_the_rest_of_it_is_not_read() {
         let queries: Vec<Frame> = (0..4).map(|number| peer.query(number, KEEP)).collect();
         peer.says(connection, &queries);
         for token in peer.delivered() {
-            peer.node.reply(now, token, long_body(200_000)).unwrap();
+            peer.node.reply(now, token, long_body(180_000)).unwrap();
         }
         for _ in 0..50 {
             tick(&mut peer);
@@ -140,5 +140,27 @@ fn half_a_message_is_kept_while_the_rest_of_it_is_not_read() {
         peer.says(connection, &[Frame::Piece { of: 1, number: 9, offset: 10, part: rest.to_vec() }]);
         let mut actions = iter::from_fn(|| peer.node.poll());
         assert!(actions.any(|action| matches!(action, Action::Deliver(Delivery::Query { .. }))));
+    });
+}
+
+#[test]
+fn half_a_message_is_not_kept_for_a_peer_that_has_gone() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let half = Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total: 100_000, part: vec![0; 10_000] };
+        peer.says(connection, &[half]);
+        let mut number = 1;
+        while peer.node.wants_read(connection) > 0 {
+            let unknown: Vec<Frame> = (number..number + 100).map(|number| peer.query(number, "unknown")).collect();
+            peer.says(connection, &unknown);
+            number += 100;
+        }
+        peer.node.handle(now, Event::Closed(connection, egtp::Ending::Broken));
+        for _ in 0..60 {
+            tick(&mut peer);
+        }
+        assert_eq!(peer.node.usage().assembly_bytes, 0);
     });
 }

@@ -6,8 +6,8 @@ use std::iter;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use egtp::{Action, Config, Hint, Identity, Node, SignedRecord, Strategies, TransportAction};
-use egtp_sim::scene::{ECHO, KEEP, Scene, query};
+use egtp::{Action, Config, Event, Hint, Identity, Node, SignedRecord, Strategies, TransportAction};
+use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
 
 use by_hand::Peer;
 
@@ -87,4 +87,34 @@ fn what_a_peer_lets_wait_counts_in_all_sessions_with_it() {
     scene.run_secs(1);
     assert_eq!(scene.reply(asker, kept), b"in the first session");
     assert_eq!(scene.reply(asker, asked), b"in the second session");
+}
+
+#[test]
+fn if_a_connection_that_makes_room_takes_too_long_another_one_does() {
+    let mut config = Config::default();
+    config.limits.connections = 2;
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(config.check().unwrap());
+    scene.world.with(node, |node, now| {
+        let (_, idle) = Peer::other_meets(node, now, 8);
+        let (mut peer, slow) = Peer::meets(node, now);
+        let identity = Identity::from_seed(&[11; 32]);
+        let strategies = Strategies { addresses: vec![([10, 0, 0, 11], 1).into()], relays: Vec::new() };
+        peer.node.learn(now, SignedRecord::sign(&identity, 1, strategies).unwrap()).unwrap();
+        peer.node.query(now, identity.node_id(), query(ECHO, b"?")).unwrap();
+        let left = [idle, slow].map(|on| !peer.node.to_write(on).is_empty());
+        assert_eq!(left, [false, true]);
+        // Before it has heard of that it asks something, and then takes the answer slowly.
+        let asked = peer.query(0, KEEP);
+        peer.says(slow, &[asked]);
+        let token = peer.delivered().pop().unwrap();
+        peer.node.reply(now, token, long_body(1_000_000)).unwrap();
+        for _ in 0..8 {
+            peer.now = peer.now + Duration::from_secs(1);
+            peer.node.handle(peer.now, Event::Tick);
+            peer.node.handle(peer.now, Event::Written(slow, 1_000));
+        }
+        assert_eq!(peer.node.usage().connections, 2);
+        assert!(!peer.node.to_write(idle).is_empty());
+    });
 }

@@ -1,5 +1,6 @@
 //! How sessions live through slow connections, several connections, and their own end. The peer is played by hand, with the second
 //! implementation.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod by_hand;
 
@@ -7,14 +8,15 @@ use std::iter;
 use std::time::Duration;
 
 use egtp::{
-    Action, Cause, Config, ConnectionId, Delivery, Event, Identity, Node, QueryId, Reason, SignedRecord, Strategies,
-    TransportAction, Verdict,
+    Action, Cause, Config, ConnectionId, Delivery, Event, Identity, Instant, Node, QueryId, Reason, SignedRecord,
+    Strategies, TransportAction, Verdict,
 };
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
 use egtp_sim::second::frame::Frame;
 use egtp_sim::second::packet::{Packet, framed, unframed};
+use egtp_sim::second::session::Session;
 
-use by_hand::{PEER_SEED, Peer, take_written};
+use by_hand::{IN_A_MINUTE, PEER_SEED, Peer, take_written};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -62,31 +64,116 @@ fn a_record_that_comes_too_late_for_the_window_ends_its_connection() {
     });
 }
 
+/// A query that the peer has taken in a session, which it then ends; its answer is still to come, in that session and over the first of
+/// two connections.
+struct Ended<'a> {
+    peer: Peer<'a>,
+    asked: QueryId,
+    connections: [ConnectionId; 2],
+    session: Session,
+    reply: Frame,
+}
+
+impl<'a> Ended<'a> {
+    fn after(node: &'a mut Node, now: Instant, before_its_end: impl FnOnce(&mut Peer<'_>, ConnectionId)) -> Self {
+        let (mut peer, first) = Peer::meets(node, now);
+        let to = peer.id();
+        let asked = peer.node.query(now, to, query(ECHO, b"?")).unwrap();
+        let unwritten = unframed(&mut peer.node.to_write(first).to_vec());
+        let said = Frame::parse_all(&peer.session.open(unwritten.last().unwrap()).unwrap().1).unwrap();
+        let Some(Frame::Query { number, part, .. }) = said.last() else { panic!("{said:?}") };
+        let reply = peer.reply_to(*number, part, b"!");
+        let (mut session, second) = peer.shakes_hands_again();
+        before_its_end(&mut peer, first);
+        let mut bitmap = [0; 128];
+        bitmap[0] = 1;
+        peer.says_in(&mut session, second, &[Frame::Break { code: 3, base: 0, bitmap }]);
+        Self { peer, asked, connections: [first, second], session, reply }
+    }
+
+    fn gets_the_answer(mut self) {
+        let [first, _] = self.connections;
+        self.peer.says_in(&mut self.session, first, &[self.reply]);
+        assert_eq!(verdicts(self.peer.node), [(self.asked, Ok(b"!".to_vec()))]);
+        assert_eq!(self.peer.node.usage().sessions - self.peer.node.usage().tentative_sessions, 1);
+    }
+}
+
 #[test]
 fn an_answer_on_its_way_is_waited_for_though_its_session_has_ended() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();
     scene.world.with(node, |node, now| {
-        let (mut peer, first) = Peer::meets(node, now);
-        let to = peer.id();
-        let asked = peer.node.query(now, to, query(ECHO, b"?")).unwrap();
-        let said = peer.hears(first);
-        let Some(Frame::Query { number, part, .. }) = said.last() else { panic!("{said:?}") };
-        let reply = peer.reply_to(*number, part, b"!");
-        let (mut before, second) = peer.shakes_hands_again();
-        let mut bitmap = [0; 128];
-        bitmap[0] = 1;
-        let late = framed(&before.seal(&reply.encode()));
-        peer.says_in(&mut before, second, &[Frame::Break { code: 3, base: 0, bitmap }]);
-        // It said something in that session before it heard of the end, which nobody could open.
-        peer.now = peer.now + 2 * SECOND;
+        let mut ended = Ended::after(node, now, |_, _| {});
+        let [_, second] = ended.connections;
+        // Something was said in that session before the end was heard of, which nobody could open.
+        ended.peer.now = now + 2 * SECOND;
         let stale = Packet::Stale { sid: [0; 8], counter: 0 }.encode();
-        peer.node.handle(peer.now, Event::Received(second, &framed(&stale)));
-        let said = unframed(&mut take_written(peer.node, peer.now, second));
-        assert!(!said.iter().any(|packet| matches!(Packet::parse(packet), Some(Packet::Hello { .. }))));
-        peer.node.handle(peer.now, Event::Received(first, &late));
-        assert_eq!(verdicts(peer.node), [(asked, Ok(b"!".to_vec()))]);
-        assert_eq!(peer.node.usage().sessions, 1);
+        ended.peer.node.handle(ended.peer.now, Event::Received(second, &framed(&stale)));
+        let said = unframed(&mut take_written(ended.peer.node, ended.peer.now, second));
+        assert!(!said.iter().any(|packet| is_hello(packet)));
+        ended.gets_the_answer();
+    });
+}
+
+#[test]
+fn nor_does_a_question_about_it_from_before_its_end_make_the_answer_count_as_lost() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let mut hello = Vec::new();
+        let mut ended = Ended::after(node, now, |peer, first| {
+            let stale = Packet::Stale { sid: [0; 8], counter: 0 }.encode();
+            peer.node.handle(now, Event::Received(first, &framed(&stale)));
+            let said = unframed(&mut take_written(peer.node, now, first));
+            hello = said.into_iter().find(|packet| is_hello(packet)).unwrap();
+        });
+        // It holds the better one.
+        ended.peer.answers_hello(ended.connections[0], &hello, 1);
+        ended.gets_the_answer();
+    });
+}
+
+#[test]
+fn a_query_that_was_taken_in_a_session_that_has_ended_does_not_go_again() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let ended = Ended::after(node, now, |_, _| {});
+        // The driver has not even said that it was written.
+        ended.peer.node.handle(now, Event::Closed(ended.connections[0], egtp::Ending::Broken));
+        assert_eq!(verdicts(ended.peer.node), [(ended.asked, Err(Reason::ConnectionLost))]);
+    });
+}
+
+#[test]
+fn what_is_asked_in_a_session_that_has_ended_gets_the_answer_in_another() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let Ended { mut peer, connections: [first, _], mut session, .. } = Ended::after(node, now, |_, _| {});
+        take_written(peer.node, now, first);
+        peer.says_in(&mut session, first, &[Frame::Ping { token: 7, asked: Vec::new() }]);
+        assert!(peer.hears(first).contains(&Frame::Pong { token: 7, held: 0 }));
+    });
+}
+
+#[test]
+fn a_session_that_was_offered_is_kept_while_a_long_packet_of_the_peers_comes() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let half = Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total: 100_000, part: vec![0; 10_000] };
+        let long = framed(&peer.session.seal(&half.encode()));
+        let mut offered = peer.shakes_hands_on(connection);
+        for bytes in long.chunks(400) {
+            peer.now = peer.now + SECOND;
+            peer.node.handle(peer.now, Event::Received(connection, bytes));
+        }
+        peer.says_in(&mut offered, connection, &[]);
+        assert_eq!(peer.node.usage().tentative_sessions, 0);
+        assert_eq!(peer.node.usage().sessions, 2);
     });
 }
 
@@ -117,8 +204,12 @@ fn a_query_whose_session_was_given_up_while_the_peer_was_asked_about_it_has_anot
         let due = now + SECOND;
         peer.node.handle(due, Event::Tick);
         let said = unframed(&mut take_written(peer.node, due, dial));
-        assert!(matches!(Packet::parse(&said[0]), Some(Packet::Hello { .. })));
+        assert!(is_hello(&said[0]));
     });
+}
+
+fn is_hello(packet: &[u8]) -> bool {
+    matches!(Packet::parse(packet), Some(Packet::Hello { .. }))
 }
 
 fn dials(node: &mut Node) -> Option<ConnectionId> {

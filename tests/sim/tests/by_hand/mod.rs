@@ -6,7 +6,7 @@ use std::iter;
 
 use egtp::{Action, ConnectionId, Delivery, Event, Instant, Node, NodeId, ReplyToken};
 use egtp_sim::second::frame::Frame;
-use egtp_sim::second::handshake::{HelloPayload, Initiator};
+use egtp_sim::second::handshake::{HelloPayload, Initiator, Responder, WelcomePayload};
 use egtp_sim::second::identity::Identity;
 use egtp_sim::second::message::{self, Message};
 use egtp_sim::second::packet::{Packet, framed, unframed};
@@ -38,7 +38,8 @@ impl<'a> Peer<'a> {
     }
 
     fn meets_as(identity: &Identity, node: &'a mut Node, now: Instant) -> (Self, ConnectionId) {
-        let (session, connection) = shake_hands(identity, node, now, 0);
+        let connection = connect(node, now);
+        let session = shake_hands(identity, node, now, connection, 0);
         let mut peer = Self { node, now, session };
         // The first record on a connection is a short one.
         peer.says(connection, &[]);
@@ -60,10 +61,26 @@ impl<'a> Peer<'a> {
     /// Shakes hands over another connection, and goes on in the session that this makes, which is better than the one before. That one
     /// is given back.
     pub fn shakes_hands_again(&mut self) -> (Session, ConnectionId) {
-        let (session, connection) = shake_hands(&PEER, self.node, self.now, 1);
+        let connection = connect(self.node, self.now);
+        let session = shake_hands(&PEER, self.node, self.now, connection, 1);
         let before = std::mem::replace(&mut self.session, session);
         self.says(connection, &[]);
         (before, connection)
+    }
+
+    /// Shakes hands over a connection that it has, and says nothing yet in the session that this makes.
+    pub fn shakes_hands_on(&mut self, connection: ConnectionId) -> Session {
+        shake_hands(&PEER, self.node, self.now, connection, 1)
+    }
+
+    /// Answers the node's handshake, of whose sessions it holds these, and says nothing yet in the session that this makes.
+    pub fn answers_hello(&mut self, connection: ConnectionId, packet: &[u8], held: u8) {
+        let Some(Packet::Hello { isid, noise, .. }) = Packet::parse(packet) else { panic!("{packet:?}") };
+        let responder = Responder::open(&PEER, isid, &noise).unwrap();
+        let payload = WelcomePayload { rsid: [5; 8], generation: 2, held, boot: 0, max_outstanding: 100 };
+        let (noise, _) = responder.answer([6; 32], &payload.encode()).unwrap();
+        let welcome = framed(&Packet::Welcome { isid, noise }.encode());
+        self.node.handle(self.now, Event::Received(connection, &welcome));
     }
 
     pub fn id(&self) -> NodeId {
@@ -137,18 +154,26 @@ fn frames_of(sessions: &[&Session], bytes: &mut Vec<u8>) -> Vec<Vec<Frame>> {
     unframed(bytes).iter().map(|packet| Frame::parse_all(&opened(packet)).unwrap()).collect()
 }
 
-fn shake_hands(identity: &Identity, node: &mut Node, now: Instant, generation: u32) -> (Session, ConnectionId) {
+fn shake_hands(
+    identity: &Identity,
+    node: &mut Node,
+    now: Instant,
+    connection: ConnectionId,
+    generation: u32,
+) -> Session {
     let key = *node.record().unwrap().key().as_bytes();
     let payload = HelloPayload { key: identity.public_key(), generation, asked: Vec::new() }.encode();
     let isid = u64::from(generation).to_be_bytes();
     let (initiator, noise) = Initiator::start(identity, &key, isid, [8; 32], &payload).unwrap();
-    let connection = connect(node, now);
     let hello = Packet::Hello { isid, cookie: [0; 16], noise }.encode();
     node.handle(now, Event::Received(connection, &framed(&hello)));
     let packets = unframed(&mut take_written(node, now, connection));
-    let Some(Packet::Welcome { noise, .. }) = Packet::parse(&packets[0]) else { panic!("{packets:?}") };
-    let (keys, welcome) = initiator.finish(&noise).unwrap();
-    (Session::of_initiator(&keys, welcome.rsid), connection)
+    let welcome = packets.iter().find_map(|packet| match Packet::parse(packet) {
+        Some(Packet::Welcome { noise, .. }) => Some(noise),
+        _ => None,
+    });
+    let (keys, welcome) = initiator.finish(&welcome.unwrap()).unwrap();
+    Session::of_initiator(&keys, welcome.rsid)
 }
 
 fn connect(node: &mut Node, now: Instant) -> ConnectionId {
