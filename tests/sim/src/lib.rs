@@ -93,8 +93,13 @@
 //! - a query counted as lost whose answer was on its way, since its session had ended (the same);
 //! - to a peer more queries were sent than it lets wait, in two sessions (`tests/sim/tests/connections.rs`).
 //!
-//! In an hour, on two cores that had other work as well, the program played 160,000 storms with 5,785,058 queries and 74,100 simulated
-//! hours. It found the last but one of these, and a check that cried without cause; both are mended, each with its scenario.
+//! More of the kind, where a node waited for nothing, were found by reading the core for siblings of these; what shows them is played by
+//! hand, in `tests/sim/tests`: `congestion.rs`, `sessions.rs`, `leaving.rs`, `connections.rs`, `answers.rs` and `stopping.rs`.
+//!
+//! In an hour, on two cores that had other work as well, the program played 340,000 storms with 12,293,999 queries and 157,465 simulated
+//! hours, without a violation. Of 440,000 played on the way there, three showed three of these bugs (the connection that took all of what
+//! may be read, the dead peer, the answer that counted as lost), and five showed four checks that cried without cause. All are mended,
+//! each with its scenario.
 
 pub mod adversary;
 mod choice;
