@@ -230,9 +230,7 @@ fn a_long_answer_on_one_connection_begins_when_a_long_query_on_another_is_cancel
         let [one, ..] = [asks(), asks(), asks(), asks()];
         let taken = peer.node.to_write(second).len();
         peer.node.handle(now, Event::Written(second, taken));
-        let asked = peer.query(0, KEEP);
-        peer.says(first, &[asked]);
-        let token = peer.delivered().pop().unwrap();
+        let token = peer.asks(first);
         peer.node.reply(now, token, long_body(300_000)).unwrap();
         assert!(!is_answered(&peer.hears(first)), "four long messages are under way");
         peer.node.cancel(now, one).unwrap();

@@ -5,15 +5,12 @@
 mod by_hand;
 
 use std::iter;
-use std::time::Duration;
 
 use egtp::{Action, CheckedConfig, Config, ConnectionId, Delivery, Event, Instant, Node};
 use egtp_sim::scene::{KEEP, Scene, long_body, query};
 use egtp_sim::second::frame::Frame;
 
 use by_hand::{IN_A_MINUTE, Peer, take_written};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Half of it may wait for a peer that is read from.
 fn a_million_bytes_for_a_peer() -> CheckedConfig {
@@ -32,11 +29,6 @@ fn asks_for_much(node: &mut Node, now: Instant) -> (Peer<'_>, ConnectionId) {
     }
     assert_eq!(peer.node.wants_read(connection), 0);
     (peer, connection)
-}
-
-fn tick(peer: &mut Peer<'_>) {
-    peer.now = peer.now + SECOND;
-    peer.node.handle(peer.now, Event::Tick);
 }
 
 #[test]
@@ -64,9 +56,7 @@ fn a_peer_that_takes_nothing_is_found_dead_although_it_is_not_read_from() {
     let node = scene.add_node_with(a_million_bytes_for_a_peer());
     scene.world.with(node, |node, now| {
         let (mut peer, _) = asks_for_much(node, now);
-        for _ in 0..60 {
-            tick(&mut peer);
-        }
+        peer.waits(60);
         assert_eq!(peer.node.usage().connections, 0);
     });
 }
@@ -77,15 +67,11 @@ fn a_peer_that_takes_nothing_is_read_from_after_a_while_until_no_answer_would_fi
     let node = scene.add_node_with(a_million_bytes_for_a_peer());
     scene.world.with(node, |node, now| {
         let (mut peer, connection) = asks_for_much(node, now);
-        for _ in 0..5 {
-            tick(&mut peer);
-        }
+        peer.waits(5);
         assert!(peer.node.wants_read(connection) > 0);
         peer.node.handle(peer.now, Event::Written(connection, 1));
         assert_eq!(peer.node.wants_read(connection), 0, "it takes something again");
-        for _ in 0..5 {
-            tick(&mut peer);
-        }
+        peer.waits(5);
         let mut asked = 4;
         while peer.node.wants_read(connection) > 0 {
             assert!(asked < 1_000, "it reads for ever");
@@ -109,7 +95,7 @@ fn a_peer_that_takes_a_little_now_and_then_is_waited_for() {
     scene.world.with(node, |node, now| {
         let (mut peer, connection) = asks_for_much(node, now);
         for _ in 0..100 {
-            tick(&mut peer);
+            peer.waits(1);
             peer.node.handle(peer.now, Event::Written(connection, 100));
             assert_eq!((peer.node.wants_read(connection), peer.node.usage().connections), (0, 1));
         }
@@ -132,7 +118,7 @@ fn half_a_message_is_kept_while_the_rest_of_it_is_not_read() {
             peer.node.reply(now, token, long_body(180_000)).unwrap();
         }
         for _ in 0..50 {
-            tick(&mut peer);
+            peer.waits(1);
             peer.node.handle(peer.now, Event::Written(connection, 100));
         }
         assert_eq!(peer.node.wants_read(connection), 0);
@@ -158,9 +144,7 @@ fn half_a_message_is_not_kept_for_a_peer_that_has_gone() {
             number += 100;
         }
         peer.node.handle(now, Event::Closed(connection, egtp::Ending::Broken));
-        for _ in 0..60 {
-            tick(&mut peer);
-        }
+        peer.waits(60);
         assert_eq!(peer.node.usage().assembly_bytes, 0);
     });
 }

@@ -105,13 +105,10 @@ fn if_a_connection_that_makes_room_takes_too_long_another_one_does() {
         let left = [idle, slow].map(|on| !peer.node.to_write(on).is_empty());
         assert_eq!(left, [false, true]);
         // Before it has heard of that it asks something, and then takes the answer slowly.
-        let asked = peer.query(0, KEEP);
-        peer.says(slow, &[asked]);
-        let token = peer.delivered().pop().unwrap();
+        let token = peer.asks(slow);
         peer.node.reply(now, token, long_body(1_000_000)).unwrap();
         for _ in 0..8 {
-            peer.now = peer.now + Duration::from_secs(1);
-            peer.node.handle(peer.now, Event::Tick);
+            peer.waits(1);
             peer.node.handle(peer.now, Event::Written(slow, 1_000));
         }
         assert_eq!(peer.node.usage().connections, 2);

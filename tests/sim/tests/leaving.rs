@@ -175,14 +175,9 @@ fn a_session_that_is_old_does_not_end_while_a_handler_has_a_query_of_it() {
     let node = scene.add_node_with(config.check().unwrap());
     scene.world.with(node, |node, now| {
         let (mut peer, connection) = Peer::meets(node, now);
-        let asked = peer.query(0, KEEP);
-        peer.says(connection, &[asked]);
-        let token = peer.delivered().pop().unwrap();
+        let token = peer.asks(connection);
         peer.node.handle(now, Event::Closed(connection, egtp::Ending::Broken));
-        for seconds in 1..40 {
-            peer.now = now + Duration::from_secs(seconds);
-            peer.node.handle(peer.now, Event::Tick);
-        }
+        peer.waits(39);
         let again = peer.connects();
         peer.node.reply(peer.now, token, b"late".to_vec()).unwrap();
         assert!(peer.hears(again).iter().any(|frame| matches!(frame, Frame::Reply { number: 0, .. })));
@@ -248,10 +243,7 @@ fn a_connection_that_is_left_stays_open_for_a_reply_that_is_still_taken() {
             taken += 20_000;
         }
         assert!(taken > 900_000, "cut off after {taken} bytes");
-        for _ in 0..15 {
-            peer.now = peer.now + Duration::from_secs(1);
-            peer.node.handle(peer.now, Event::Tick);
-        }
+        peer.waits(15);
         assert_eq!(peer.node.usage().connections, 0, "nothing is taken any more");
     });
 }

@@ -28,20 +28,14 @@ fn a_handshake_that_waits_behind_other_bytes_is_waited_for_while_some_of_them_go
     let node = scene.add_node_with(config.check().unwrap());
     scene.world.with(node, |node, now| {
         let (mut peer, connection) = Peer::meets(node, now);
-        let asked = peer.query(0, KEEP);
-        peer.says(connection, &[asked]);
-        let token = peer.delivered().pop().unwrap();
+        let token = peer.asks(connection);
         peer.node.reply(now, token, long_body(500_000)).unwrap();
         for _ in 0..120 {
-            peer.now = peer.now + SECOND;
-            peer.node.handle(peer.now, Event::Tick);
+            peer.waits(1);
             peer.node.handle(peer.now, Event::Written(connection, 100));
         }
         assert_eq!(peer.node.usage().connections, 1);
-        for _ in 0..60 {
-            peer.now = peer.now + SECOND;
-            peer.node.handle(peer.now, Event::Tick);
-        }
+        peer.waits(60);
         assert_eq!(peer.node.usage().connections, 0, "none of them goes any more");
     });
 }

@@ -3,8 +3,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
 use std::iter;
+use std::time::Duration;
 
 use egtp::{Action, ConnectionId, Delivery, Event, Instant, Node, NodeId, ReplyToken};
+use egtp_sim::scene::KEEP;
 use egtp_sim::second::frame::Frame;
 use egtp_sim::second::handshake::{HelloPayload, Initiator, Responder, WelcomePayload};
 use egtp_sim::second::identity::Identity;
@@ -120,6 +122,21 @@ impl<'a> Peer<'a> {
             _ => None,
         });
         queries.collect()
+    }
+
+    /// Asks something that a handler keeps.
+    pub fn asks(&mut self, connection: ConnectionId) -> ReplyToken {
+        let asked = self.query(0, KEEP);
+        self.says(connection, &[asked]);
+        self.delivered().pop().unwrap()
+    }
+
+    /// Lets time pass, second by second.
+    pub fn waits(&mut self, seconds: u32) {
+        for _ in 0..seconds {
+            self.now = self.now + Duration::from_secs(1);
+            self.node.handle(self.now, Event::Tick);
+        }
     }
 
     pub fn query(&self, number: u64, type_name: &str) -> Frame {
