@@ -145,7 +145,11 @@ impl World {
             }
         }
         for due in std::mem::take(&mut self.hosts[index.0].held) {
-            self.schedule.set(due, Some(self.now));
+            match due {
+                // It may have been cut off meanwhile.
+                Due::Arrival(end) => self.rearm(end),
+                _ => self.schedule.set(due, Some(self.now)),
+            }
         }
         self.touched.insert(index);
         self.commanded();
