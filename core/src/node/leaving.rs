@@ -74,11 +74,16 @@ impl Node {
 
     /// Whether anything is under way on a connection: such a one is never closed for being idle.
     pub(super) fn is_busy(&self, connection: &Connection) -> bool {
-        let sessions = connection.peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.sessions.as_slice());
-        let mut sessions = sessions.unwrap_or_default().iter().filter_map(|sid| self.sessions.get(sid));
         let assembles =
             connection.peer.and_then(|peer| self.peers.get(&peer)).is_some_and(|peer| peer.assembly_bytes > 0);
-        connection.is_busy() || assembles || sessions.any(|session| session.outbox.is_meant_for(connection.id))
+        connection.is_busy() || assembles || self.something_is_meant_for(connection)
+    }
+
+    /// Whether something waits in a session that goes over this very connection.
+    fn something_is_meant_for(&self, connection: &Connection) -> bool {
+        let sessions = connection.peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.sessions.as_slice());
+        let mut sessions = sessions.unwrap_or_default().iter().filter_map(|sid| self.sessions.get(sid));
+        sessions.any(|session| session.outbox.is_meant_for(connection.id))
     }
 
     /// Closes a connection that both ends have left, once nothing is under way on it any more.
@@ -107,10 +112,7 @@ impl Node {
 
     /// Whether the peer still takes what this very connection has for it.
     fn is_taken_from(&self, connection: &Connection) -> bool {
-        let sessions = connection.peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.sessions.as_slice());
-        let mut sessions = sessions.unwrap_or_default().iter().filter_map(|sid| self.sessions.get(sid));
-        let waits =
-            !connection.outbound.is_empty() || sessions.any(|session| session.outbox.is_meant_for(connection.id));
+        let waits = !connection.outbound.is_empty() || self.something_is_meant_for(connection);
         waits && connection.last_written + self.settings.linger > self.now
     }
 
