@@ -71,7 +71,7 @@ pub struct Limits {
     /// Bytes of incomplete messages from one peer: 16,100,000, which is four of the largest.
     pub assembly_bytes_per_peer: usize,
     /// Bytes of replies that wait to be sealed, in all: 256 MiB. Nobody may have more of it than is left for others; a reply
-    /// beyond that goes as one that was too long. One without a body always goes.
+    /// beyond that goes as one that was too long. One without a body always goes, and is not counted if there is no room.
     pub reply_bytes: usize,
     /// Bytes of replies to one peer that wait to be sealed: 96 MiB. From half of it on nothing more is read from that peer, as long as it
     /// takes something every 2 s, and a reply beyond it goes as one that was too long.

@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) expected: Option<NodeId>,
     /// Whose it is, proved.
     pub(crate) peer: Option<NodeId>,
+    /// The session that the peer has last shown to hold, over this very connection.
+    pub(crate) heard_in: Option<SessionId>,
     pub(crate) inbound: PacketStream,
     pub(crate) outbound: Outbound,
     /// Sealed records that must go over this connection and no other.
@@ -36,7 +38,7 @@ pub(crate) struct Connection {
     pub(crate) carried: BTreeSet<QueryId>,
     /// Incoming queries that came over it and are not answered.
     pub(crate) owed: BTreeSet<IncomingId>,
-    /// Whether a record of this node's has gone over it, from which the peer knows whose packets these are.
+    /// Whether a record of this node's has gone over it, from which the peer that was dialled knows whose packets these are.
     pub(crate) introduced: bool,
     pub(crate) leave: Leave,
     pub(crate) hint: Hint,
@@ -112,6 +114,7 @@ impl Connection {
             phase: Phase::Open,
             expected: None,
             peer: None,
+            heard_in: None,
             inbound: PacketStream::default(),
             outbound: Outbound::default(),
             urgent: VecDeque::new(),
@@ -134,6 +137,16 @@ impl Connection {
             stale_sent: None,
             hinted: false,
         }
+    }
+
+    /// Whether somebody has opened it who has not shown yet who that is.
+    pub(crate) fn is_of_stranger(&self) -> bool {
+        !self.dialled && self.peer.is_none()
+    }
+
+    /// Whether long packets may go over it: whoever has dialled takes them, and whoever was dialled does so from the first record on.
+    pub(crate) fn takes_long_packets(&self) -> bool {
+        !self.dialled || self.introduced
     }
 
     /// Whether new queries may go over it.

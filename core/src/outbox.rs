@@ -20,7 +20,7 @@ const MOST_FRAME_CHUNKS: usize = 8;
 
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// Encoded frames that carry no message, in chunks that fit a record each.
+    /// Encoded frames that carry no message, or one without a body, in chunks that fit a record each.
     frames: VecDeque<Chunk>,
     small: VecDeque<Item>,
     large: VecDeque<Item>,

@@ -308,7 +308,7 @@ pub enum Reason {
     RefusedHere(Refusal),
     /// Fast fail: it could not be handed over by any strategy, and the Lookup Services know nothing newer.
     Unreachable,
-    /// It was handed over, then the connection ended.
+    /// It was handed over, if only in part, then its connection or its session ended.
     ConnectionLost,
     /// The peer says, authenticated, that it no longer knows the query.
     LostByPeer,

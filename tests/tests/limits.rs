@@ -100,7 +100,7 @@ fn beyond_the_limit_of_unauthenticated_connections_newcomers_are_refused_until_t
 }
 
 #[test]
-fn a_packet_is_4096_bytes_at_most_before_the_peer_has_authenticated_and_65535_after() {
+fn a_packet_is_4096_bytes_at_most_of_whoever_has_connected_and_not_authenticated_and_65535_otherwise() {
     let mut party = Party::new(1);
     let now = Instant::from_micros(1);
     for (length, allowed) in [(4096_u32, true), (4097, false), (0, false), (u32::MAX, false)] {
@@ -111,10 +111,14 @@ fn a_packet_is_4096_bytes_at_most_before_the_peer_has_authenticated_and_65535_af
     assert_eq!(party.node.count(Cause::PacketTooLong), 3);
 
     for (length, allowed) in [(65_535_u32, true), (65_536, false)] {
-        let mut between = Between::asking(Party::new(1), Party::new(2), query(ECHO, b"hello"));
+        let met = || Between::asking(Party::new(1), Party::new(2), query(ECHO, b"hello"));
+        let mut between = met();
         between.carry();
         between.pass(Side::Left, &length.to_be_bytes());
-        assert_eq!(between.right.closed.is_empty(), allowed, "{length}");
+        assert_eq!(between.right.closed.is_empty(), allowed, "{length} of whoever has authenticated");
+        let mut between = met();
+        between.pass(Side::Right, &length.to_be_bytes());
+        assert_eq!(between.left.closed.is_empty(), allowed, "{length} of whoever was dialled");
     }
 }
 
@@ -322,6 +326,25 @@ fn while_too_many_replies_to_a_peer_wait_nothing_is_read_from_it_and_then_readin
     assert_eq!(between.right.node.usage().reply_bytes, 0);
     assert!(between.right.node.wants_read(between.at_right) > 0);
     assert_eq!(between.left.verdicts().len(), 11);
+}
+
+#[test]
+fn a_reply_without_a_body_goes_even_if_there_is_no_memory_for_it() {
+    let config = limited(|limits| limits.reply_bytes = 100);
+    let mut between = Between::asking(Party::new(1), Party::with_config(2, config), query(ECHO, b"first"));
+    between.carry();
+    for _ in 0..10 {
+        between.ask(query(ECHO, b""));
+    }
+    between.carry();
+    assert_eq!(between.right.answers(between.now), 11);
+    assert!(between.right.node.usage().reply_bytes <= 100);
+    between.carry();
+    let verdicts = between.left.verdicts();
+    assert!(
+        verdicts.len() == 11 && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Reply(_))),
+        "{verdicts:?}"
+    );
 }
 
 #[test]

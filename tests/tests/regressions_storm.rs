@@ -207,3 +207,55 @@ fn a_peer_that_is_not_read_from_may_be_dead() {
         .unwrap();
     assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
 }
+
+/// Storm 842 of those with slow links: what a peer had sent before it started again arrived after it had been dialled anew, so that the
+/// session that it had lost seemed the best one. The short record that goes first was sealed in that, and the long one behind it ended
+/// the connection.
+#[test]
+fn a_peer_is_met_in_a_session_that_it_has_shown_to_hold_on_that_connection() {
+    let scenario: Scenario = "> seed 842\n\
+        > network latency=36.279ms jitter=0us chunks=whole buffer=64KiB bandwidth=1316\n\
+        > node bob\n\
+        > node carol\n\
+        > notify bob bob\n\
+        > ask carol bob echo bytes=3898B hard=6.109372s\n\
+        > wait 485ms\n\
+        > wait 29ms\n\
+        > wait 346ms\n\
+        > crash carol\n\
+        > wait 192ms\n\
+        > start carol\n\
+        > wait 96ms\n\
+        > notify bob carol\n\
+        > wait 391ms\n\
+        > ask bob carol echo bytes=4797B hard=12.345187s\n\
+        > heal"
+        .parse()
+        .unwrap();
+    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+}
+
+/// Storm 1376 of those with slow links: a session ended over one connection while the first record in it was still on its way over
+/// another. The long one behind it ended that connection, though the node that took it had dialled it.
+#[test]
+fn whoever_has_dialled_takes_long_packets_at_once() {
+    let scenario: Scenario = "> seed 1376\n\
+        > network latency=7.392ms jitter=0us chunks=whole buffer=5599B bandwidth=3856\n\
+        > node alice\n\
+        > node bob\n\
+        > ask alice bob echo bytes=8859B hard=3.207232s\n\
+        > ask bob alice echo bytes=8B hard=3.207232s\n\
+        > wait 336ms\n\
+        > crash alice\n\
+        > wait 633ms\n\
+        > break-next 506B\n\
+        > wait 500ms\n\
+        > start alice\n\
+        > ask bob alice echo bytes=4918B hard=19.058998s\n\
+        > ask alice bob echo bytes=1333B hard=19.058998s\n\
+        > wait 125ms\n\
+        > heal"
+        .parse()
+        .unwrap();
+    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+}

@@ -317,10 +317,15 @@ impl Node {
             (code, message) = (ReplyCode::ReplyTooLong, saying(&[]));
         }
         let total = message.len();
-        let via = self.connections.contains_key(&connection).then_some(connection);
-        self.charge_reply(peer, total);
-        let Some(state) = self.sessions.get_mut(&session) else { return };
-        state.outbox.push(Content::Reply { number, code, echo, message }, total, via);
+        if self.has_room_for_reply(peer, total) {
+            self.charge_reply(peer, total);
+            let via = self.connections.contains_key(&connection).then_some(connection);
+            let Some(state) = self.sessions.get_mut(&session) else { return };
+            state.outbox.push(Content::Reply { number, code, echo, message }, total, via);
+        } else {
+            // It is as short as what else is said of a query, and waits with that: it has a limit of its own.
+            self.push_frame_back(session, &Frame::Reply { number, code, echo, total, part: &message }, connection);
+        }
         self.after_answer(incoming, session, connection);
     }
 

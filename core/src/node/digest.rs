@@ -204,6 +204,7 @@ impl Digest {
             phase,
             expected,
             peer,
+            heard_in,
             inbound,
             outbound: _,
             urgent: _,
@@ -226,7 +227,8 @@ impl Digest {
             stale_sent: _,
             hinted: _,
         } = connection;
-        self.add("connection", &(id, remote, dialled, phase, expected, peer, introduced));
+        self.add("connection", &(id, remote, dialled, phase, expected, peer));
+        self.add("heard in", &(heard_in, introduced));
         self.add("carries", &(carried, owed, messages_received, inbound.buffered()));
         self.add("keeps", &(leave, hint, last_used, probe));
     }

@@ -315,8 +315,8 @@ impl Node {
                 // The peer has said so meanwhile, and its answers in it may still come.
             } else if payload.held & (1 << bit) == 0 {
                 self.lose_session(sid);
-            } else if let Some(session) = self.sessions.get_mut(&sid) {
-                session.heard_on = Some(on);
+            } else if self.sessions.contains_key(&sid) {
+                self.has_shown(sid, on);
                 // The best session was only doubted and is kept, unless it is due to be replaced.
                 kept |= !self.is_old(sid) && self.best_session(peer) == Some(sid);
             }
@@ -335,9 +335,7 @@ impl Node {
                 keys,
             };
             self.new_session(agreement, SessionPhase::Confirmed);
-            if let Some(session) = self.sessions.get_mut(&handshake.id) {
-                session.heard_on = Some(on);
-            }
+            self.has_shown(handshake.id, on);
             self.confirmed(handshake.id, on);
         }
         self.reach(peer);

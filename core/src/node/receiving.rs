@@ -44,7 +44,7 @@ impl Node {
     fn take_packets(&mut self, on: ConnectionId, mut inbound: PacketStream) {
         while let Some(connection) = self.connections.get_mut(&on).filter(|connection| connection.phase == Phase::Open)
         {
-            let limit = if connection.peer.is_some() { MAX_PACKET } else { MAX_PACKET_UNAUTHENTICATED };
+            let limit = if connection.is_of_stranger() { MAX_PACKET_UNAUTHENTICATED } else { MAX_PACKET };
             match inbound.next(limit) {
                 Ok(Some(packet)) => self.packet(on, packet),
                 Ok(None) => {
@@ -130,8 +130,8 @@ impl Node {
 
     /// An authentic record has arrived: the session is confirmed, the peer holds it, and the connection lives.
     fn heard(&mut self, on: ConnectionId, sid: SessionId) {
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
-        session.heard_on = Some(on);
+        self.has_shown(sid, on);
+        let Some(session) = self.sessions.get(&sid) else { return };
         let peer = session.peer;
         if matches!(session.phase, SessionPhase::Tentative { .. }) {
             self.confirm(sid);

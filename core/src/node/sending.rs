@@ -323,13 +323,17 @@ impl Node {
         false
     }
 
-    /// Before the peer has opened a record on a connection it takes no long packet. So a short one goes first, in a session that the
-    /// peer is known to hold.
+    /// Before a peer that was dialled has opened a record it takes no long packet. So a short one goes first, in a session that the
+    /// peer has shown there to hold: it may have started again since it was heard in another one elsewhere.
     fn introduce(&mut self, on: ConnectionId, main: bool, sid: SessionId) {
-        let unknown = self.connections.get(&on).is_some_and(|connection| !connection.introduced);
+        let Some(connection) = self.connections.get(&on).filter(|connection| !connection.takes_long_packets()) else {
+            return;
+        };
+        let shown = connection.heard_in.and_then(|shown| self.sessions.get(&shown));
+        let held = shown.filter(|session| !session.has_ended()).map_or(sid, |session| session.id);
         let long = self.sessions.get(&sid).is_some_and(|session| session.outbox.next_exceeds(SHORT, on, main));
-        if unknown && long {
-            self.seal(on, sid, |_, _, _| Vec::new());
+        if long {
+            self.seal(on, held, |_, _, _| Vec::new());
         }
     }
 
@@ -363,7 +367,7 @@ impl Node {
         }
         *connection.outbound.tail() = out;
         connection.last_sealed = self.now;
-        connection.introduced |= session.heard_on == Some(on);
+        connection.introduced |= connection.heard_in == Some(sid);
         for carried in complete {
             connection.outbound.mark(carried);
         }
@@ -379,8 +383,8 @@ impl Node {
             let peer = session.peer;
             self.check_congestion(peer);
         }
-        let introduced = self.connections.get(&on).is_some_and(|connection| connection.introduced);
-        let mut room = if introduced { PIECE } else { SHORT };
+        let takes_long = self.connections.get(&on).is_some_and(Connection::takes_long_packets);
+        let mut room = if takes_long { PIECE } else { SHORT };
         let mut continues = false;
         while let Some(item) = self.sessions.get_mut(&sid).and_then(|session| session.outbox.take(on, main, continues))
         {

@@ -117,6 +117,16 @@ impl Node {
         self.shake_hands(peer, on);
     }
 
+    /// The peer has shown over this connection that it holds the session.
+    pub(super) fn has_shown(&mut self, sid: SessionId, on: ConnectionId) {
+        if let Some(session) = self.sessions.get_mut(&sid) {
+            session.heard_on = Some(on);
+        }
+        if let Some(connection) = self.connections.get_mut(&on) {
+            connection.heard_in = Some(sid);
+        }
+    }
+
     /// The peer holds this session.
     pub(super) fn pong(&mut self, sid: SessionId, token: u64) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };

@@ -19,6 +19,11 @@ const LONGEST_MICROS: u64 = 20_000_000;
 const HAPPENINGS: usize = 40;
 const QUERIES: usize = 20;
 
+/// As many of two nodes that have much to say to each other.
+const LADEN_HAPPENINGS: usize = 60;
+const LADEN_QUERIES: usize = 40;
+const LADEN_BODY: usize = 20_000;
+
 /// A partition lasts so long at least.
 const LEAST_PARTITION: Duration = Duration::from_secs(1);
 
@@ -49,6 +54,8 @@ pub(super) struct Weather {
     hostile: bool,
     /// Whether nodes' clocks are set.
     clocks_jump: bool,
+    /// Whether two nodes have more to say to each other than their link soon carries.
+    laden: bool,
 }
 
 impl Weather {
@@ -69,16 +76,24 @@ impl Weather {
     }
 
     fn new(mut choice: Choice, seed: u64, count: usize, settings: &Settings) -> (Scenario, Self) {
-        let network = draw_network(&mut choice);
+        let mut network = draw_network(&mut choice);
         let cramped = choice.per_mille(200);
         let guest = choice.below(1000);
         // Where places are few, an adversary may take those of others.
         let hostile = guest < 250 && !cramped;
         let clocks_jump = (250..400).contains(&guest);
+        let laden = (400..550).contains(&guest);
+        if laden {
+            make_slow(&mut choice, &mut network);
+        }
         let brisk = choice.per_mille(300) && network.bandwidth.is_none();
         let count = settings.nodes.unwrap_or(count);
         let mut nodes: Vec<Setup> =
             (0..count).map(|number| draw_setup(&mut choice, number, cramped, brisk, hostile)).collect();
+        for setup in nodes.iter_mut().filter(|_| laden) {
+            // Room for an answer or two: nothing is read while more than half of it is taken.
+            setup.config.limits.reply_bytes_per_peer = LADEN_BODY + choice.index(LADEN_BODY);
+        }
         for setup in nodes.iter_mut().filter(|_| clocks_jump) {
             // What is asked by a clock that jumps may keep its place for long.
             let Limits { incoming, incoming_per_peer, .. } = Limits::default();
@@ -90,8 +105,8 @@ impl Weather {
             nodes: count,
             longest: if network.chunks == Chunks::Single { 3_000 } else { 60_000 },
             lasts: settings.lasts,
-            happenings: HAPPENINGS,
-            queries: QUERIES,
+            happenings: if laden { LADEN_HAPPENINGS } else { HAPPENINGS },
+            queries: if laden { LADEN_QUERIES } else { QUERIES },
             elapsed: Duration::ZERO,
             due: BTreeMap::new(),
             scheduled: 0,
@@ -101,6 +116,7 @@ impl Weather {
             over: false,
             hostile,
             clocks_jump,
+            laden,
         };
         (scenario, weather)
     }
@@ -116,6 +132,7 @@ impl Weather {
     /// Some of what happens comes all at once, some while the last thing is still under way.
     fn wait(&mut self) -> Duration {
         let mut pause = match self.choice.below(4) {
+            _ if self.laden => Duration::from_micros(self.choice.below(1_000_000)),
             0 => Duration::ZERO,
             1 => Duration::from_micros(self.choice.below(50_000)),
             _ => Duration::from_micros(self.choice.below(2_000_000)),
@@ -137,8 +154,9 @@ impl Weather {
     /// Something happens: more often a query than a misfortune.
     fn happening(&mut self) -> Step {
         self.happened += 1;
-        let node = self.any_node();
+        let node = if self.laden { self.choice.index(2) } else { self.any_node() };
         let happenings = match (self.hostile, self.clocks_jump) {
+            _ if self.laden => 24,
             (true, _) => 50,
             (false, true) => 43,
             (false, false) => 40,
@@ -226,6 +244,9 @@ impl Weather {
         if self.is_enough_asked() {
             return Step::Answer { node: from };
         }
+        if self.laden {
+            return self.ask_much(from);
+        }
         self.asked += 1;
         let to = self.any_node();
         let type_name = if self.choice.per_mille(500) { ASKED_FOR[self.choice.index(ASKED_FOR.len())] } else { ECHO };
@@ -243,6 +264,19 @@ impl Weather {
             let bytes = self.choice.index(self.longest) + 8;
             self.asked += 1;
             self.later(Duration::ZERO, Step::Ask { from: to, to: from, type_name, bytes, soft, hard });
+        }
+        Step::Ask { from, to, type_name, bytes, soft, hard }
+    }
+
+    /// Something long is asked of the first or the second node by the other, and mostly the same the other way.
+    fn ask_much(&mut self, from: usize) -> Step {
+        let (to, type_name, soft) = (1 - from, ECHO, None);
+        let hard = Duration::from_micros(LONGEST_MICROS - self.choice.below(LONGEST_MICROS));
+        let [bytes, back] = [(); 2].map(|()| 8 + self.choice.index(LADEN_BODY.min(self.longest)));
+        self.asked += 1;
+        if self.choice.per_mille(900) {
+            self.asked += 1;
+            self.later(Duration::ZERO, Step::Ask { from: to, to: from, type_name, bytes: back, soft, hard });
         }
         Step::Ask { from, to, type_name, bytes, soft, hard }
     }
@@ -313,6 +347,12 @@ fn draw_network(choice: &mut Choice) -> Network {
         buffer: draw_buffer(choice),
         bandwidth: choice.per_mille(250).then(|| 2_000 + choice.below(2_000_000)),
     }
+}
+
+/// So that what is said at once takes seconds, and little of it is under way.
+fn make_slow(choice: &mut Choice, network: &mut Network) {
+    network.bandwidth = Some(2_000 + choice.below(18_000));
+    network.buffer = 256 + choice.index(8 * 1024);
 }
 
 /// In a small one a message is under way for long, and may be cut off in the middle.

@@ -134,7 +134,8 @@ impl Model {
 
     /// Whether a node may have no place for all sessions that it offers.
     pub(super) fn has_few_places_for_handshakes(&self, node: NodeIndex) -> bool {
-        self.is_few(self.nodes[&node].limits.tentative_sessions)
+        let limits = &self.nodes[&node].limits;
+        self.is_few(limits.tentative_sessions) || self.is_few(limits.sessions)
     }
 
     /// Whether somebody may have no place for a session that it has asked for.

@@ -115,6 +115,11 @@ impl Pace {
         throttled.max().unwrap_or_default().max(linked)
     }
 
+    /// Whether a node reads and writes as fast as it can.
+    pub(super) fn is_free(&self, node: NodeIndex) -> bool {
+        self.throttle(node) == Throttle::default()
+    }
+
     fn throttle(&self, node: NodeIndex) -> Throttle {
         self.throttles.get(&node).copied().unwrap_or_default()
     }

@@ -70,6 +70,12 @@ impl Model {
         Some(if at_once { well } else { well + self.settles(from, to) })
     }
 
+    /// Whether nothing has been wrong between two nodes since then, nor is either held back by a throttle.
+    pub(super) fn is_well_and_free(&self, one: NodeIndex, other: NodeIndex, since: Instant) -> bool {
+        let well = self.faults.well_since(one, other, |fault| fault.kind != Kind::Cramped);
+        self.pace.is_free(one) && self.pace.is_free(other) && well.is_some_and(|well| well <= since)
+    }
+
     /// What cannot leave the machine fails at once.
     fn fails_fast(&self, life: &Life) -> Option<Promise> {
         let (from, to) = (life.question.from, life.question.to);

@@ -1,6 +1,7 @@
 //! What nodes may hold: their records' numbers, their timers, and what may be left over once nothing happens any more.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use egtp::{Cause, SignedRecord, Usage};
 
@@ -10,6 +11,9 @@ use super::model::Setting;
 use crate::transcript::Ending;
 use crate::usage::is_under_way;
 use crate::{NodeIndex, World};
+
+/// So long a node may read nothing from a peer, because replies wait for that one, before it reads on; and one second more.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The sequence numbers of the records that nodes have published.
 #[derive(Debug, Default)]
@@ -53,6 +57,25 @@ impl Oracle {
         });
     }
 
+    /// Two nodes read from each other, or at least one of the two does, as long as there is something to read. Only if there may be no
+    /// room for another reply, they wait until a connection is found dead.
+    pub(in crate::storm) fn is_moving(&mut self, world: &mut World, one: NodeIndex, other: NodeIndex) {
+        let Some(since) = world.stand_still_since(one, other) else { return };
+        let stands = world.now().saturating_since(since);
+        let is_full = |&node: &NodeIndex| {
+            world.node(node).usage().reply_bytes > self.model.nodes[&node].limits.reply_bytes_per_peer / 4 * 3
+        };
+        let dead = if [one, other].iter().any(is_full) { self.model.settles(one, other) } else { Duration::ZERO };
+        let excused = stands <= PATIENCE + dead || !self.model.is_well_and_free(one, other, since);
+        self.demand(world, excused, || {
+            format!(
+                "node {} and node {} have read nothing from each other for {stands:?}",
+                one.number(),
+                other.number()
+            )
+        });
+    }
+
     /// After the storm, no table holds anything, and every timer is explained.
     pub(in crate::storm) fn nothing_leaks(&mut self, world: &mut World, node: NodeIndex) {
         let usage = self.unexcused(world, node);
@@ -66,15 +89,16 @@ impl Oracle {
     }
 
     /// Long after the storm, there are no connections, and one session with each peer at most. There may be two if connections are so
-    /// few, or so few are maintained, or sessions are replaced so often, that a connection may have been closed before a session that
-    /// had been replaced was; or if so little may be asked, or so few peers be known, that nobody has found out. Strangers may have
+    /// few, or so few are maintained, or sessions are replaced so often or are so few, that a connection may have been closed before a
+    /// session that had been replaced was; or if so little may be asked, or so few peers be known, that nobody has found out. Strangers may have
     /// left so many sessions.
     pub(in crate::storm) fn is_at_rest(&mut self, world: &mut World, node: NodeIndex, cramped: bool, strangers: usize) {
         let peers = self.ids.len() - 1;
         let few = |Setting { limits, .. }: &Setting| {
             limits.maintained_connections.min(limits.queries).min(limits.peers) < peers
         };
-        let may_be_left = cramped || self.model.replaces_sessions() || self.model.nodes.values().any(few);
+        let are_replaced = self.model.replaces_sessions() || self.model.somebody_has_few_sessions();
+        let may_be_left = cramped || are_replaced || self.model.nodes.values().any(few);
         // Whoever keeps a query keeps the session in which it came.
         let kept = self.model.kept_too_long(node);
         let most = strangers + kept + if may_be_left { 2 * peers } else { peers };

@@ -233,11 +233,21 @@ impl Model {
         }
         let possible = match reason {
             Reason::Unreachable => stage <= Stage::Handshake,
+            // A session that makes room for another takes what is partly written with it.
+            Reason::ConnectionLost if stage == Stage::Queue => self.may_have_three_sessions(life, at),
             Reason::ConnectionLost => stage >= Stage::Wire,
             _ if says_no => stage <= Stage::Queue || matches!(reason, Reason::RefusedByPeer(_)),
             _ => stage >= Stage::Queue,
         };
         (!possible).then_some("is said to have been where it cannot have been")
+    }
+
+    /// Whether asker and recipient may have made more sessions than they keep: two when both dial, and another because one of the two has
+    /// lost its own or replaces them often.
+    fn may_have_three_sessions(&self, life: &Life, at: Instant) -> bool {
+        let settles = self.settles(life.question.from, life.question.to);
+        let starts_again = self.fault(life, at, settles, &[Kind::Down, Kind::Off]).is_some();
+        starts_again || self.replaces_sessions() || self.somebody_has_few_sessions()
     }
 
     /// Whether there was no way to the peer in all the time since a query was asked.
