@@ -259,3 +259,23 @@ fn whoever_has_dialled_takes_long_packets_at_once() {
         .unwrap();
     assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
 }
+
+/// Storm 602864: half of a query was lost with a connection, and then the message that it was given up with the next one. So it kept one
+/// of the two places that the peer had, and the next query was refused.
+#[test]
+fn what_is_given_up_is_said_again_when_a_connection_ends() {
+    let scenario: Scenario = "> seed 602864\n\
+        > network latency=26.889ms jitter=0us chunks=whole buffer=3056B\n\
+        > node alice\n\
+        > node carol incoming_per_peer=2 connect=2s authenticate=2s idle=30s probe_idle=3s probe_waiting=1s probe_answer=2s lookup=4s session=24s\n\
+        > ask alice carol no bytes=25068B hard=6.115212s\n\
+        > wait 320ms\n\
+        > break-next 116B\n\
+        > cut carol alice\n\
+        > wait 381ms\n\
+        > ask alice carol echo bytes=8B hard=8.874247s\n\
+        > heal"
+        .parse()
+        .unwrap();
+    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+}

@@ -12,11 +12,15 @@ use crate::query::{
     Refusal, Reply, Stage, TypeName, Verdict, Via,
 };
 use crate::session::state::Carries;
+use crate::time::Instant;
 use crate::timer::Timer;
 use crate::wire::code::{RefuseCode, ReplyCode};
 use crate::wire::frame::Frame;
 use crate::wire::message::{self, Kind, Message};
 use crate::wire::packet::SessionId;
+
+/// So many of the numbers that were last given up in a session are said again when a connection ends.
+const GIVEN_UP_KEPT: usize = 64;
 
 impl Node {
     /// Sends a query to a peer, or to this very node. It ends in exactly one [`Delivery::Verdict`], by its hard timeout.
@@ -25,7 +29,7 @@ impl Node {
     ///
     /// A [`Refusal`], with the query handed back, if a limit is reached, its settings are out of range, or the node is
     /// shutting down. Nothing was sent.
-    pub fn query(&mut self, now: crate::Instant, to: NodeId, query: Query) -> Result<QueryId, (Refusal, Query)> {
+    pub fn query(&mut self, now: Instant, to: NodeId, query: Query) -> Result<QueryId, (Refusal, Query)> {
         self.advance(now);
         if let Err(refusal) = self.may_ask(to, &query) {
             return Err((refusal, query));
@@ -40,7 +44,7 @@ impl Node {
     /// As for [`Node::query`].
     pub fn notify(
         &mut self,
-        now: crate::Instant,
+        now: Instant,
         to: NodeId,
         type_name: TypeName,
         body: Vec<u8>,
@@ -59,7 +63,7 @@ impl Node {
     /// # Errors
     ///
     /// [`Refusal::Ended`] if the query has its verdict already.
-    pub fn cancel(&mut self, now: crate::Instant, query: QueryId) -> Result<(), Refusal> {
+    pub fn cancel(&mut self, now: Instant, query: QueryId) -> Result<(), Refusal> {
         self.advance(now);
         if self.queries.get(&query).is_none_or(|outstanding| outstanding.notice) {
             return Err(Refusal::Ended);
@@ -190,13 +194,16 @@ impl Node {
             QueryState::Local(incoming) => self.forget_local(incoming),
             QueryState::Sending { session, number, connection } => {
                 self.settle(session, number);
-                self.drop_unsent(session, query, number, connection.is_some());
+                self.drop_unsent(session, query);
+                if connection.is_some() {
+                    self.tell_done(session, number, outstanding.deadline);
+                }
             }
             QueryState::Sealed { session, number, .. }
             | QueryState::Sent { session, number, .. }
             | QueryState::Taken { session, number, .. } => {
                 if self.settle(session, number) && may_still_run {
-                    self.tell_done(session, number);
+                    self.tell_done(session, number, outstanding.deadline);
                 }
                 // Of an answer that is no longer awaited nothing is kept.
                 self.drop_assembly(session, Carries::Reply, number);
@@ -215,17 +222,34 @@ impl Node {
         session.outstanding.remove(&number).is_some()
     }
 
-    /// Takes a message that is not wholly sent out of the queue. If a part is gone already, the peer is told to drop it.
-    fn drop_unsent(&mut self, session: SessionId, query: QueryId, number: u64, started: bool) {
+    /// Takes a message that is not wholly sent out of the queue.
+    fn drop_unsent(&mut self, session: SessionId, query: QueryId) {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.outbox.remove_query(query);
         }
-        if started {
-            self.tell_done(session, number);
+    }
+
+    /// The peer is not to work any more at a number of which it may have some, or all.
+    pub(super) fn tell_done(&mut self, session: SessionId, number: u64, deadline: Instant) {
+        if let Some(session) = self.sessions.get_mut(&session).filter(|_| deadline > self.now) {
+            session.given_up.push_back((number, deadline));
+            if session.given_up.len() > GIVEN_UP_KEPT {
+                session.given_up.pop_front();
+            }
+        }
+        self.push_done(session, number);
+    }
+
+    /// What was said on a connection may be lost with it. Until its deadline each of the numbers would keep a place at the peer.
+    pub(super) fn tell_done_again(&mut self, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        state.given_up.retain(|&(_, deadline)| deadline > self.now);
+        for (number, _) in state.given_up.clone() {
+            self.push_done(session, number);
         }
     }
 
-    pub(super) fn tell_done(&mut self, session: SessionId, number: u64) {
+    fn push_done(&mut self, session: SessionId, number: u64) {
         // Sixty-three numbers above the last one there is no number, so the base moves down with the bit.
         let shift = number.saturating_sub(u64::MAX - 63);
         let frame = Frame::Done { base: number - shift, settled: 1 << shift };
@@ -353,7 +377,7 @@ impl Node {
         outstanding.came_too_late = true;
         let (peer, state) = (outstanding.to, outstanding.state);
         self.settle(session, number);
-        self.drop_unsent(session, query, number, false);
+        self.drop_unsent(session, query);
         self.hold(query);
         if let Some(connection) = state.connection() {
             self.put_down(connection, query);

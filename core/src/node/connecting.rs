@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 use super::Node;
 use crate::action::{Action, TransportAction};
 use crate::connection::{Connection, FILL_TARGET, Phase, Probe};
-use crate::conversation::QueryState;
+use crate::conversation::{Outstanding, QueryState};
 use crate::id::{ConnectionId, NodeId, QueryId};
 use crate::note::Cause;
 use crate::query::{Executed, Reason, Refusal};
@@ -211,6 +211,9 @@ impl Node {
                 session.heard_on = None;
             }
         }
+        for &sid in sessions.iter().filter(|_| connection.peer.is_some()) {
+            self.tell_done_again(sid);
+        }
         for &query in &connection.carried {
             self.lost_on_the_way(query);
         }
@@ -243,11 +246,12 @@ impl Node {
 
     /// The connection that carried a query has ended.
     fn lost_on_the_way(&mut self, query: QueryId) {
-        match self.queries.get(&query).map(|outstanding| outstanding.state) {
-            Some(QueryState::Sent { .. } | QueryState::Taken { .. }) => {
+        let Some(&Outstanding { state, deadline, .. }) = self.queries.get(&query) else { return };
+        match state {
+            QueryState::Sent { .. } | QueryState::Taken { .. } => {
                 self.fail_as(query, Reason::ConnectionLost, Executed::Maybe);
             }
-            Some(QueryState::Sending { session, number, .. } | QueryState::Sealed { session, number, .. }) => {
+            QueryState::Sending { session, number, .. } | QueryState::Sealed { session, number, .. } => {
                 // A byte of it is missing, so it cannot have been opened. Its number is burnt: the peer is told to expect nothing
                 // under it, and the query goes again under another.
                 if let Some(state) = self.sessions.get_mut(&session) {
@@ -255,10 +259,10 @@ impl Node {
                     state.unsettled.remove(&number);
                     state.outstanding.remove(&number);
                 }
-                self.tell_done(session, number);
+                self.tell_done(session, number, deadline);
                 self.hold(query);
             }
-            Some(QueryState::Held | QueryState::Local(_)) | None => {}
+            QueryState::Held | QueryState::Local(_) => {}
         }
     }
 

@@ -188,12 +188,13 @@ impl Digest {
             unsettled,
             outstanding,
             most_outstanding,
+            given_up,
             outbox,
         } = session;
         self.add("session", &(id, peer_id, peer, initiated, generation, handshake_hash, phase));
         self.add("times", &(clock, peer_clock, heard_on, last_used, question, answered));
         self.add("received", &(opener, numbers, incoming, assemblies, acknowledge));
-        self.add("sent", &(next_number, unsettled, outstanding, most_outstanding, outbox));
+        self.add("sent", &(next_number, unsettled, outstanding, most_outstanding, given_up, outbox));
     }
 
     fn add_connection(&mut self, connection: &Connection) {

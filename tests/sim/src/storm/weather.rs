@@ -19,9 +19,10 @@ const LONGEST_MICROS: u64 = 20_000_000;
 const HAPPENINGS: usize = 40;
 const QUERIES: usize = 20;
 
-/// As many of two nodes that have much to say to each other.
+/// As many if two nodes have much to say to each other; of few nodes, so that it is still fifty queries with those in the calm.
 const LADEN_HAPPENINGS: usize = 60;
-const LADEN_QUERIES: usize = 40;
+const LADEN_QUERIES: usize = 30;
+const LADEN_NODES: usize = 3;
 const LADEN_BODY: usize = 20_000;
 
 /// A partition lasts so long at least.
@@ -87,7 +88,7 @@ impl Weather {
             make_slow(&mut choice, &mut network);
         }
         let brisk = choice.per_mille(300) && network.bandwidth.is_none();
-        let count = settings.nodes.unwrap_or(count);
+        let count = settings.nodes.unwrap_or(if laden { LADEN_NODES } else { count });
         let mut nodes: Vec<Setup> =
             (0..count).map(|number| draw_setup(&mut choice, number, cramped, brisk, hostile)).collect();
         for setup in nodes.iter_mut().filter(|_| laden) {
