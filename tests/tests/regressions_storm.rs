@@ -208,33 +208,6 @@ fn a_peer_that_is_not_read_from_may_be_dead() {
     assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
 }
 
-/// Storm 842 of those with slow links: what a peer had sent before it started again arrived after it had been dialled anew, so that the
-/// session that it had lost seemed the best one. The short record that goes first was sealed in that, and the long one behind it ended
-/// the connection.
-#[test]
-fn a_peer_is_met_in_a_session_that_it_has_shown_to_hold_on_that_connection() {
-    let scenario: Scenario = "> seed 842\n\
-        > network latency=36.279ms jitter=0us chunks=whole buffer=64KiB bandwidth=1316\n\
-        > node bob\n\
-        > node carol\n\
-        > notify bob bob\n\
-        > ask carol bob echo bytes=3898B hard=6.109372s\n\
-        > wait 485ms\n\
-        > wait 29ms\n\
-        > wait 346ms\n\
-        > crash carol\n\
-        > wait 192ms\n\
-        > start carol\n\
-        > wait 96ms\n\
-        > notify bob carol\n\
-        > wait 391ms\n\
-        > ask bob carol echo bytes=4797B hard=12.345187s\n\
-        > heal"
-        .parse()
-        .unwrap();
-    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
-}
-
 /// Storm 1376 of those with slow links: a session ended over one connection while the first record in it was still on its way over
 /// another. The long one behind it ended that connection, though the node that took it had dialled it.
 #[test]

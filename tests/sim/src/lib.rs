@@ -91,7 +91,13 @@
 //!   mutant (`tests/sim/tests/leaving.rs`);
 //! - a peer that had crashed while much waited to go to it was never found dead (`regressions_storm.rs`);
 //! - a query counted as lost whose answer was on its way, since its session had ended (the same);
-//! - to a peer more queries were sent than it lets wait, in two sessions (`tests/sim/tests/connections.rs`).
+//! - to a peer more queries were sent than it lets wait, in two sessions (`tests/sim/tests/connections.rs`);
+//! - what goes first on a connection, so that the peer knows whose it is, was said in a session that the peer had lost, and what followed
+//!   ended the connection (`tests/sim/tests/connections.rs`); so it did if the session ended meanwhile over another
+//!   (`regressions_storm.rs`);
+//! - replies that say only that there was no memory for one took more memory than there is for replies (`limits.rs`);
+//! - half a query that was given up kept its place at the peer if that was said on a connection that ended, so that the next one was
+//!   refused (`regressions_storm.rs`).
 //!
 //! More of the kind, where a node waited for nothing, were found by reading the core for siblings of these; what shows them is played by
 //! hand, in `tests/sim/tests`: `congestion.rs`, `sessions.rs`, `leaving.rs`, `connections.rs`, `answers.rs` and `stopping.rs`.

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use egtp::{Action, Config, Event, Hint, Identity, Node, SignedRecord, Strategies, TransportAction};
+use egtp_sim::scenario::Scenario;
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
+use egtp_sim::storm::record_scenario;
 
 use by_hand::Peer;
 
@@ -114,4 +116,31 @@ fn if_a_connection_that_makes_room_takes_too_long_another_one_does() {
         assert_eq!(peer.node.usage().connections, 2);
         assert!(!peer.node.to_write(idle).is_empty());
     });
+}
+
+/// Storm 842 of those with slow links: what a peer had sent before it started again arrived after it had been dialled anew, so that the
+/// session that it had lost seemed the best one. The short record that goes first was sealed in that, and the long one behind it ended
+/// the connection.
+#[test]
+fn a_peer_is_met_in_a_session_that_it_has_shown_to_hold_on_that_connection() {
+    let scenario: Scenario = "> seed 842\n\
+        > network latency=36.279ms jitter=0us chunks=whole buffer=64KiB bandwidth=1316\n\
+        > node bob\n\
+        > node carol\n\
+        > notify bob bob\n\
+        > ask carol bob echo bytes=3898B hard=6.109372s\n\
+        > wait 485ms\n\
+        > wait 29ms\n\
+        > wait 346ms\n\
+        > crash carol\n\
+        > wait 192ms\n\
+        > start carol\n\
+        > wait 96ms\n\
+        > notify bob carol\n\
+        > wait 391ms\n\
+        > ask bob carol echo bytes=4797B hard=12.345187s\n\
+        > heal"
+        .parse()
+        .unwrap();
+    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
 }
