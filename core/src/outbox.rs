@@ -34,6 +34,8 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct Chunk {
     frames: Vec<u8>,
+    /// Whether an answer is among them.
+    answers: bool,
     via: Option<ConnectionId>,
 }
 
@@ -68,13 +70,14 @@ impl Outbox {
 
     /// Whether a message waits, or what is left of one.
     pub(crate) fn has_messages(&self) -> bool {
-        !(self.small.is_empty() && self.large.is_empty() && self.started.is_empty())
+        let queued = !(self.small.is_empty() && self.large.is_empty() && self.started.is_empty());
+        queued || self.frames.iter().any(|chunk| chunk.answers)
     }
 
     /// Whether something waits that can go over this connection; the `main` one is for all that is not meant for another.
     pub(crate) fn has_something(&self, on: ConnectionId, main: bool) -> bool {
         let fits = |item: &Item| item.fits(on, main);
-        self.frames.iter().any(|chunk| is_for(chunk.via, on, main))
+        self.has_frames(on, main)
             || self.small.iter().any(fits)
             || self.started.iter().any(fits)
             || (self.started.len() < INTERLEAVED && self.large.iter().any(fits))
@@ -88,12 +91,16 @@ impl Outbox {
 
     /// Adds a frame that carries no message, meant for one connection or for the main one.
     pub(crate) fn push_frame(&mut self, frame: &Frame<'_>, via: Option<ConnectionId>) {
+        let answers = matches!(frame, Frame::Reply { .. });
         match self.frames.iter_mut().rfind(|chunk| chunk.via == via) {
-            Some(last) if last.frames.len() < FRAME_CHUNK => frame.put(&mut last.frames),
+            Some(last) if last.frames.len() < FRAME_CHUNK => {
+                frame.put(&mut last.frames);
+                last.answers |= answers;
+            }
             Some(_) | None => {
                 let mut frames = Vec::new();
                 frame.put(&mut frames);
-                self.frames.push_back(Chunk { frames, via });
+                self.frames.push_back(Chunk { frames, answers, via });
             }
         }
     }
@@ -106,6 +113,16 @@ impl Outbox {
     /// Whether so many frames wait that reading should stop until the peer has taken some.
     pub(crate) fn is_congested(&self) -> bool {
         self.frames.len() > MOST_FRAME_CHUNKS
+    }
+
+    /// Whether so many wait that it should stop even if the peer has stopped as well.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.frames.len() > 4 * MOST_FRAME_CHUNKS
+    }
+
+    /// Whether frames wait that can go over this connection.
+    pub(crate) fn has_frames(&self, on: ConnectionId, main: bool) -> bool {
+        self.frames.iter().any(|chunk| is_for(chunk.via, on, main))
     }
 
     /// Whether the next record on this connection may be longer than this.

@@ -20,7 +20,7 @@ use crate::wire::message::{self, Kind, Message};
 use crate::wire::packet::SessionId;
 
 /// So many of the numbers that were last given up in a session are said again when a connection ends.
-const GIVEN_UP_KEPT: usize = 64;
+const GIVEN_UP_KEPT: usize = 1024;
 
 impl Node {
     /// Sends a query to a peer, or to this very node. It ends in exactly one [`Delivery::Verdict`], by its hard timeout.
@@ -232,28 +232,34 @@ impl Node {
     /// The peer is not to work any more at a number of which it may have some, or all.
     pub(super) fn tell_done(&mut self, session: SessionId, number: u64, deadline: Instant) {
         if let Some(session) = self.sessions.get_mut(&session).filter(|_| deadline > self.now) {
-            session.given_up.push_back((number, deadline));
+            session.given_up.insert(number, deadline);
             if session.given_up.len() > GIVEN_UP_KEPT {
-                session.given_up.pop_front();
+                session.given_up.pop_first();
             }
         }
-        self.push_done(session, number);
+        self.push_done(session, number, 1);
     }
 
     /// What was said on a connection may be lost with it. Until its deadline each of the numbers would keep a place at the peer.
     pub(super) fn tell_done_again(&mut self, session: SessionId) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        state.given_up.retain(|&(_, deadline)| deadline > self.now);
-        for (number, _) in state.given_up.clone() {
-            self.push_done(session, number);
+        state.given_up.retain(|_, deadline| *deadline > self.now);
+        let mut frames: Vec<(u64, u64)> = Vec::new();
+        for &number in state.given_up.keys() {
+            match frames.last_mut() {
+                Some((base, settled)) if number - *base < 64 => *settled |= 1 << (number - *base),
+                Some(_) | None => frames.push((number, 1)),
+            }
+        }
+        for (base, settled) in frames {
+            self.push_done(session, base, settled);
         }
     }
 
-    fn push_done(&mut self, session: SessionId, number: u64) {
-        // Sixty-three numbers above the last one there is no number, so the base moves down with the bit.
-        let shift = number.saturating_sub(u64::MAX - 63);
-        let frame = Frame::Done { base: number - shift, settled: 1 << shift };
-        self.push_frame(session, &frame);
+    fn push_done(&mut self, session: SessionId, base: u64, settled: u64) {
+        // Sixty-three numbers above the last one there is no number, so the base moves down with the bits.
+        let shift = base.saturating_sub(u64::MAX - 63);
+        self.push_frame(session, &Frame::Done { base: base - shift, settled: settled << shift });
     }
 
     fn after_query(&mut self, outstanding: &Outstanding, query: QueryId) {

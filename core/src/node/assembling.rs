@@ -135,6 +135,17 @@ impl Node {
         }
     }
 
+    /// A connection has ended, and the rest of the queries of which it has brought a part does not come: they go again under other numbers.
+    pub(super) fn drop_cut_off_queries(&mut self, sid: SessionId, ended: ConnectionId) {
+        let Some(session) = self.sessions.get(&sid) else { return };
+        let cut_off =
+            session.assemblies.iter().filter(|(key, assembling)| key.0 == Carries::Query && assembling.on == ended);
+        let numbers: Vec<u64> = cut_off.map(|(&(_, number), _)| number).collect();
+        for number in numbers {
+            self.drop_assembly(sid, Carries::Query, number);
+        }
+    }
+
     /// Drops what has stopped coming. On a slow link one piece may take long, so bytes of it that still arrive put that off, or that this
     /// node does not read them; but not for ever, since they may be anything.
     pub(super) fn assemblies_timeout(&mut self, sid: SessionId) {

@@ -212,6 +212,7 @@ impl Node {
             }
         }
         for &sid in sessions.iter().filter(|_| connection.peer.is_some()) {
+            self.drop_cut_off_queries(sid, id);
             self.tell_done_again(sid);
         }
         for &query in &connection.carried {

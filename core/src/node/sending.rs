@@ -8,7 +8,7 @@ use super::Node;
 use crate::connection::{Carried, Connection, FILL_TARGET, Phase, Probe, Urgent};
 use crate::conversation::QueryState;
 use crate::id::{ConnectionId, NodeId, QueryId};
-use crate::outbox::{Content, FRAME_CHUNK, Item, PIECE};
+use crate::outbox::{Content, FRAME_CHUNK, Item, Outbox, PIECE};
 use crate::query::{Hint, MAX_BODY, TypeName};
 use crate::session::state::{NUMBER_WINDOW, SessionPhase};
 use crate::throttle::NextRound;
@@ -160,13 +160,13 @@ impl Node {
     /// takes replies, half of the memory for them may be full before nothing more is read; if it has stopped, all but the room for one.
     pub(super) fn check_congestion(&mut self, peer: NodeId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        let mut sessions = state.sessions.iter().filter_map(|sid| self.sessions.get(sid));
-        let frames = sessions.any(|session| session.outbox.is_congested());
+        let outboxes = || state.sessions.iter().filter_map(|sid| self.sessions.get(sid)).map(|session| &session.outbox);
         let most = self.limits.reply_bytes_per_peer;
-        let many = state.reply_bytes > most / 2;
-        state.stalled &= many;
+        let many = state.reply_bytes > most / 2 || outboxes().any(Outbox::is_congested);
         let room_for_one = MAX_BODY.min(most / 4);
-        let congested = frames || if state.stalled { state.reply_bytes > most - room_for_one } else { many };
+        let too_many = state.reply_bytes > most - room_for_one || outboxes().any(Outbox::is_overfull);
+        state.stalled &= many;
+        let congested = if state.stalled { too_many } else { many };
         let reads_again = core::mem::replace(&mut state.congested, congested) && !congested;
         let hinted = if reads_again { state.connections.clone() } else { Vec::new() };
         if state.stalled || !many {
@@ -306,35 +306,32 @@ impl Node {
         other.unwrap_or(session)
     }
 
-    /// Seals one record of what waits in the peer's sessions, the best session first.
+    /// Seals one record of what waits in the peer's sessions, the best session first. But what is said in few words in any of them goes
+    /// before all messages: that a place is free, say, before the query that takes it.
     fn seal_next(&mut self, on: ConnectionId, peer: NodeId) -> bool {
-        let Some(sessions) = self.peers.get(&peer).map(|peer| peer.sessions.clone()) else { return false };
+        let Some(sessions) = self.peers.get(&peer).map(|peer| peer.sessions.as_slice()) else { return false };
         let main = self.any_connection(peer) == Some(on);
-        for sid in sessions {
-            let ready = self
-                .sessions
-                .get(&sid)
-                .is_some_and(|session| session.is_good() && session.outbox.has_something(on, main));
-            if ready {
-                self.introduce(on, main, sid);
-                return self.seal(on, sid, |node, session, plaintext| node.compose(on, main, session, plaintext));
-            }
-        }
-        false
+        let good = || sessions.iter().filter_map(|sid| self.sessions.get(sid)).filter(|session| session.is_good());
+        let brief = good().find(|session| session.outbox.has_frames(on, main));
+        let next = brief.or_else(|| good().find(|session| session.outbox.has_something(on, main)));
+        let Some(sid) = next.map(|session| session.id) else { return false };
+        self.introduce(on, main, sid)
+            && self.seal(on, sid, |node, session, plaintext| node.compose(on, main, session, plaintext))
     }
 
     /// Before a peer that was dialled has opened a record it takes no long packet. So a short one goes first, in a session that the
-    /// peer has shown there to hold: it may have started again since it was heard in another one elsewhere.
-    fn introduce(&mut self, on: ConnectionId, main: bool, sid: SessionId) {
-        let Some(connection) = self.connections.get(&on).filter(|connection| !connection.takes_long_packets()) else {
-            return;
-        };
-        let shown = connection.heard_in.and_then(|shown| self.sessions.get(&shown));
-        let held = shown.filter(|session| !session.has_ended()).map_or(sid, |session| session.id);
+    /// peer has shown there to hold: it may have started again since it was heard in another one elsewhere. Says whether it is met.
+    fn introduce(&mut self, on: ConnectionId, main: bool, sid: SessionId) -> bool {
+        let Some(connection) = self.connections.get(&on) else { return false };
         let long = self.sessions.get(&sid).is_some_and(|session| session.outbox.next_exceeds(SHORT, on, main));
-        if long {
-            self.seal(on, held, |_, _, _| Vec::new());
+        if connection.takes_long_packets() || !long {
+            return true;
         }
+        // Until it has shown any, nothing long goes: what it has answered is still being looked at.
+        let Some(shown) = connection.heard_in else { return false };
+        let held = self.sessions.get(&shown).filter(|session| !session.has_ended()).map_or(sid, |session| session.id);
+        self.seal(on, held, |_, _, _| Vec::new());
+        true
     }
 
     /// Appends a packet with one record to the connection; says whether there was anything to put into it. `compose` writes the

@@ -50,7 +50,7 @@ pub(crate) struct Session {
     /// How many queries the peer lets wait at a time.
     pub(crate) most_outstanding: usize,
     /// Numbers that the peer was told not to work at any more, until the deadlines of their queries.
-    pub(crate) given_up: VecDeque<(u64, Instant)>,
+    pub(crate) given_up: BTreeMap<u64, Instant>,
 
     pub(crate) outbox: Outbox,
 }
@@ -173,7 +173,7 @@ impl Session {
             unsettled: BTreeSet::new(),
             outstanding: BTreeMap::new(),
             most_outstanding,
-            given_up: VecDeque::new(),
+            given_up: BTreeMap::new(),
             outbox: Outbox::default(),
         }
     }

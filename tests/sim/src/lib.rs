@@ -97,10 +97,11 @@
 //!   (`regressions_storm.rs`);
 //! - replies that say only that there was no memory for one took more memory than there is for replies (`limits.rs`);
 //! - half a query that was given up kept its place at the peer if that was said on a connection that ended, so that the next one was
-//!   refused (`regressions_storm.rs`).
+//!   refused (`regressions_storm.rs`, `tests/sim/tests/cut_off.rs`).
 //!
 //! More of the kind, where a node waited for nothing, were found by reading the core for siblings of these; what shows them is played by
-//! hand, in `tests/sim/tests`: `congestion.rs`, `sessions.rs`, `leaving.rs`, `connections.rs`, `answers.rs` and `stopping.rs`.
+//! hand, in `tests/sim/tests`: `congestion.rs`, `sessions.rs`, `leaving.rs`, `connections.rs`, `cut_off.rs`, `answers.rs`, `limits.rs` and
+//! `stopping.rs`.
 //!
 //! In an hour, on two cores that had other work as well, the program played 340,000 storms with 12,293,999 queries and 157,465 simulated
 //! hours, without a violation. Of 440,000 played on the way there, three showed three of these bugs (the connection that took all of what

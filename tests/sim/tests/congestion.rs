@@ -103,6 +103,30 @@ fn a_peer_that_takes_a_little_now_and_then_is_waited_for() {
 }
 
 #[test]
+fn a_peer_that_takes_no_refusals_is_read_from_after_a_while_as_well() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let mut asked = 0;
+        let mut asks_until_it_is_not_read = |peer: &mut Peer<'_>| {
+            while peer.node.wants_read(connection) > 0 {
+                assert!(asked < 100_000, "it reads for ever");
+                let unknown: Vec<Frame> = (asked..asked + 100).map(|number| peer.query(number, "unknown")).collect();
+                peer.says(connection, &unknown);
+                asked += 100;
+            }
+        };
+        asks_until_it_is_not_read(&mut peer);
+        peer.waits(5);
+        assert!(peer.node.wants_read(connection) > 0);
+        asks_until_it_is_not_read(&mut peer);
+        take_written(peer.node, peer.now, connection);
+        assert!(peer.node.wants_read(connection) > 0, "it has taken everything");
+    });
+}
+
+#[test]
 fn half_a_message_is_kept_while_the_rest_of_it_is_not_read() {
     let mut scene = Scene::new(1);
     let node = scene.add_node_with(a_million_bytes_for_a_peer());

@@ -14,6 +14,7 @@ use egtp::{
 };
 use egtp_sim::NodeIndex;
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
+use egtp_sim::second::frame::Frame;
 
 use by_hand::{Peer, take_written};
 
@@ -317,4 +318,51 @@ fn a_connection_that_may_read_faster_than_before_reads_on() {
         peer.node.handle(due, Event::Tick);
         assert!(peer.node.wants_read(connection) > 0);
     });
+}
+
+#[test]
+fn an_answer_without_a_body_keeps_its_session_even_if_there_is_no_memory_for_it() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(limited(|limits| (limits.reply_bytes, limits.sessions) = (1, 2)));
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let token = peer.asks(connection);
+        // It waits behind this.
+        peer.says(connection, &[Frame::Ping { token: 1, asked: Vec::new() }]);
+        peer.node.reply(now, token, Vec::new()).unwrap();
+        assert_eq!(peer.node.usage().reply_bytes, 0);
+        let session = peer.session.clone();
+        let (Peer { node, session: newcomer, .. }, from) = Peer::other_greets(peer.node, now, 10);
+        let (mut busy, other) = Peer::other_meets(node, now, 9);
+        busy.asks(other);
+        busy.session = newcomer;
+        busy.says(from, &[]);
+        let mut peer = Peer { node: busy.node, now, session };
+        let said = peer.hears(connection);
+        assert!(matches!(said[..], [Frame::Pong { .. }, Frame::Reply { number: 0, .. }]), "{said:?}");
+    });
+}
+
+#[test]
+fn a_query_that_just_fits_is_asked_and_one_byte_more_is_refused() {
+    // The fixed part of a message, and its type's name.
+    let most = 67 + ECHO.len() + 100;
+    for (body, refusal) in [(100, None), (101, Some(Refusal::TooManyQueryBytes))] {
+        let mut scene = Scene::new(1);
+        let node = scene.add_node_with(limited(|limits| limits.query_bytes = most));
+        assert_eq!(scene.world.query(node, node, query(ECHO, &long_body(body))).err(), refusal, "{body}");
+    }
+}
+
+#[test]
+fn what_a_throttle_held_back_goes_once_it_is_lifted() {
+    let (mut scene, [(asker, _), (peer, _)]) = connected(|_| {});
+    let slow = Throttle { up: Rate::bytes_per_second(1_000), ..Throttle::default() };
+    scene.world.with(asker, |node, now| node.set_throttle(now, slow));
+    let asked = scene.ask(asker, peer, query(ECHO, &long_body(100_000)));
+    scene.run_secs(10);
+    assert!(scene.told.verdicts.iter().all(|&(_, _, query, _)| query != asked));
+    scene.world.with(asker, |node, now| node.set_throttle(now, Throttle::default()));
+    scene.run_secs(1);
+    assert_eq!(scene.reply(asker, asked).len(), 100_000);
 }

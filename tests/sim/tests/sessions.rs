@@ -202,6 +202,60 @@ fn a_query_whose_session_was_given_up_while_the_peer_was_asked_about_it_has_anot
     });
 }
 
+#[test]
+fn that_a_query_is_given_up_is_said_before_another_is_asked_in_a_better_session() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let to = peer.id();
+        let asked = peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+        peer.hears(first);
+        let (before, second) = peer.shakes_hands_again();
+        peer.node.handle(now, Event::Closed(first, egtp::Ending::EndOfStream));
+        assert_eq!(verdicts(peer.node), [(asked, Err(Reason::ConnectionLost))]);
+        peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+        let session = peer.session.clone();
+        let said = peer.hears_in(&[&before, &session], second);
+        let done = said.iter().position(|frame| matches!(frame, Frame::Done { .. })).unwrap();
+        let query = said.iter().position(|frame| matches!(frame, Frame::Query { .. })).unwrap();
+        assert!(done < query, "{said:?}");
+    });
+}
+
+#[test]
+fn nothing_long_is_said_to_a_peer_that_was_dialled_before_it_can_know_who_says_it() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let to = peer.id();
+        let token = peer.asks(first);
+        let (_, second) = peer.shakes_hands_again();
+        peer.node.handle(now, Event::Closed(first, egtp::Ending::Broken));
+        peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+        take_written(peer.node, now, second);
+        // An answer waits in the worse session, since the peer takes nothing any more, and then it is dialled: it has started again.
+        peer.says(second, &[Frame::Ping { token: 1, asked: Vec::new() }]);
+        peer.node.reply(now, token, long_body(100_000)).unwrap();
+        peer.says(second, &[Frame::Leave { step: 0 }]);
+        let identity = Identity::from_seed(&PEER_SEED);
+        let strategies = Strategies { addresses: vec![([10, 9, 9, 9], 2).into()], relays: Vec::new() };
+        peer.node.learn(now, SignedRecord::sign(&identity, 1, strategies).unwrap()).unwrap();
+        peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+        let dial = dials(peer.node).unwrap();
+        peer.node.handle(now, Event::Connected(dial));
+        let stale = Packet::Stale { sid: 1u64.to_be_bytes(), counter: 0 }.encode();
+        peer.node.handle(now, Event::Received(dial, &framed(&stale)));
+        let said = unframed(&mut take_written(peer.node, now, dial));
+        let hello = said.iter().find(|packet| is_hello(packet)).unwrap();
+        peer.answers_hello(dial, hello, 0);
+        let said = unframed(&mut take_written(peer.node, now, dial));
+        assert!(matches!(Packet::parse(&said[0]), Some(Packet::Sealed { sid: [5, ..], .. })), "{:?}", said[0]);
+        assert!(said[0].len() <= 4_096);
+    });
+}
+
 fn is_hello(packet: &[u8]) -> bool {
     matches!(Packet::parse(packet), Some(Packet::Hello { .. }))
 }

@@ -40,12 +40,21 @@ impl<'a> Peer<'a> {
     }
 
     fn meets_as(identity: &Identity, node: &'a mut Node, now: Instant) -> (Self, ConnectionId) {
-        let connection = connect(node, now);
-        let session = shake_hands(identity, node, now, connection, 0);
-        let mut peer = Self { node, now, session };
+        let (mut peer, connection) = Self::greets_as(identity, node, now);
         // The first record on a connection is a short one.
         peer.says(connection, &[]);
         (peer, connection)
+    }
+
+    /// Shakes hands over a new connection as another peer, and says nothing yet.
+    pub fn other_greets(node: &'a mut Node, now: Instant, seed: u8) -> (Self, ConnectionId) {
+        Self::greets_as(&Identity([seed; 32]), node, now)
+    }
+
+    fn greets_as(identity: &Identity, node: &'a mut Node, now: Instant) -> (Self, ConnectionId) {
+        let connection = connect(node, now);
+        let session = shake_hands(identity, node, now, connection, 0);
+        (Self { node, now, session }, connection)
     }
 
     /// Opens another connection, in the same session.
@@ -181,7 +190,9 @@ fn shake_hands(
     let key = *node.record().unwrap().key().as_bytes();
     let payload = HelloPayload { key: identity.public_key(), generation, asked: Vec::new() }.encode();
     let isid = u64::from(generation).to_be_bytes();
-    let (initiator, noise) = Initiator::start(identity, &key, isid, [8; 32], &payload).unwrap();
+    // Each peer has an ephemeral key of its own.
+    let ephemeral = identity.0.map(|byte| byte + 1);
+    let (initiator, noise) = Initiator::start(identity, &key, isid, ephemeral, &payload).unwrap();
     let hello = Packet::Hello { isid, cookie: [0; 16], noise }.encode();
     node.handle(now, Event::Received(connection, &framed(&hello)));
     let packets = unframed(&mut take_written(node, now, connection));
