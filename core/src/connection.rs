@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     pub(crate) peer: Option<NodeId>,
     /// The session that the peer has last shown to hold, over this very connection.
     pub(crate) heard_in: Option<SessionId>,
+    /// Whether a record of the peer's has come over it.
+    pub(crate) brought_a_record: bool,
     pub(crate) inbound: PacketStream,
     pub(crate) outbound: Outbound,
     /// Sealed records that must go over this connection and no other.
@@ -115,6 +117,7 @@ impl Connection {
             expected: None,
             peer: None,
             heard_in: None,
+            brought_a_record: false,
             inbound: PacketStream::default(),
             outbound: Outbound::default(),
             urgent: VecDeque::new(),

@@ -252,3 +252,52 @@ fn what_is_given_up_is_said_again_when_a_connection_ends() {
         .unwrap();
     assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
 }
+
+/// Storm 738314: of two sessions that were made at once one ended, over the other's connection, while the first record in it was still on
+/// its way; what came behind it on its own connection ended that.
+#[test]
+fn a_session_outlives_the_first_record_on_the_connection_over_which_it_was_made() {
+    let scenario: Scenario = "> seed 738314\n\
+        > network latency=12.193ms jitter=0us chunks=whole buffer=64KiB bandwidth=2792\n\
+        > node alice connections=2 unauthenticated_connections=3 query_bytes=23232 incoming_per_peer=1 reply_bytes_per_peer=30057 idle=100s\n\
+        > node bob\n\
+        > ask bob alice echo bytes=6145B hard=273.341ms\n\
+        > ask alice bob echo bytes=8B hard=273.341ms\n\
+        > heal"
+        .parse()
+        .unwrap();
+    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+}
+
+/// Storm 755402: both ends had agreed to leave a connection on which an answer was still taken. When the peer took nothing for five
+/// seconds it was closed, though any other connection would have waited for ten.
+#[test]
+fn a_connection_that_is_left_is_as_patient_as_any_other() {
+    let scenario: Scenario = "> seed 755402\n\
+        > network latency=22.297ms jitter=0us chunks=whole buffer=1713B bandwidth=339898\n\
+        > node alice idle=100s down=21489\n\
+        > node bob\n\
+        > node carol assembly_bytes_per_peer=43334 idle=100s down_per_connection=3500\n\
+        > ask alice carol echo bytes=8B hard=19.584879s\n\
+        > ask carol alice echo bytes=34234B hard=19.584879s\n\
+        > wait 1.888s\n\
+        > wait 1.15s\n\
+        > wait 10ms\n\
+        > wait 1.683s\n\
+        > wait 27ms\n\
+        > wait 25ms\n\
+        > wait 1.189s\n\
+        > wait 203ms\n\
+        > block alice carol\n\
+        > wait 1.536s\n\
+        > wait 289ms\n\
+        > wait 90ms\n\
+        > wait 998ms\n\
+        > wait 693ms\n\
+        > wait 859ms\n\
+        > wait 870ms\n\
+        > heal"
+        .parse()
+        .unwrap();
+    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+}

@@ -234,6 +234,9 @@ impl Node {
         self.ask_again(peer, id);
         self.reach(peer);
         self.pump(peer);
+        if self.any_connection(peer).is_some() {
+            self.close_drained(peer);
+        }
         self.abandon_reach_if_idle(peer);
         self.reach_waiters();
     }

@@ -169,6 +169,7 @@ impl Digest {
             peer_id,
             peer,
             initiated,
+            made_on,
             generation,
             handshake_hash,
             phase,
@@ -191,7 +192,7 @@ impl Digest {
             given_up,
             outbox,
         } = session;
-        self.add("session", &(id, peer_id, peer, initiated, generation, handshake_hash, phase));
+        self.add("session", &(id, peer_id, peer, initiated, made_on, generation, handshake_hash, phase));
         self.add("times", &(clock, peer_clock, heard_on, last_used, question, answered));
         self.add("received", &(opener, numbers, incoming, assemblies, acknowledge));
         self.add("sent", &(next_number, unsettled, outstanding, most_outstanding, given_up, outbox));
@@ -206,6 +207,7 @@ impl Digest {
             expected,
             peer,
             heard_in,
+            brought_a_record,
             inbound,
             outbound: _,
             urgent: _,
@@ -229,7 +231,7 @@ impl Digest {
             hinted: _,
         } = connection;
         self.add("connection", &(id, remote, dialled, phase, expected, peer));
-        self.add("heard in", &(heard_in, introduced));
+        self.add("heard in", &(heard_in, brought_a_record, introduced));
         self.add("carries", &(carried, owed, messages_received, inbound.buffered()));
         self.add("keeps", &(leave, hint, last_used, probe));
     }

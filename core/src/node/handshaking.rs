@@ -239,6 +239,7 @@ impl Node {
                 peer_id: isid,
                 peer,
                 initiated: false,
+                made_on: on,
                 generation,
                 peer_clock: self.now,
                 // The initiator names no limit; it holds this node's queries to its own.
@@ -329,6 +330,7 @@ impl Node {
                 peer_id: payload.rsid,
                 peer,
                 initiated: true,
+                made_on: on,
                 generation: payload.generation.max(handshake.generation),
                 peer_clock: handshake.first_sent,
                 most_outstanding: usize::from(payload.max_outstanding).max(1),

@@ -110,10 +110,11 @@ impl Node {
         }
     }
 
-    /// Whether the peer still takes what this very connection has for it.
+    /// Whether the peer still takes what this very connection has for it: a pause of as long as it would be waited for is none.
     fn is_taken_from(&self, connection: &Connection) -> bool {
         let waits = !connection.outbound.is_empty() || self.something_is_meant_for(connection);
-        waits && connection.last_written + self.settings.linger > self.now
+        let patience = (self.settings.linger * 2).max(self.settings.probe_answer);
+        waits && connection.last_written + patience > self.now
     }
 
     /// Whether a connection that is being closed in order is given more time than it has.

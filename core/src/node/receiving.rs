@@ -107,6 +107,7 @@ impl Node {
         if !self.authenticated(on, peer) {
             return;
         }
+        let is_first = self.connections.get(&on).is_some_and(|connection| !connection.brought_a_record);
         self.heard(on, sid);
         if !self.sessions.contains_key(&sid) {
             return;
@@ -126,6 +127,9 @@ impl Node {
             }
         }
         self.pump(peer);
+        if is_first {
+            self.close_drained(peer);
+        }
     }
 
     /// An authentic record has arrived: the session is confirmed, the peer holds it, and the connection lives.
@@ -138,6 +142,7 @@ impl Node {
         }
         self.touch_session(sid);
         if let Some(connection) = self.connections.get_mut(&on) {
+            connection.brought_a_record = true;
             connection.last_heard = self.now;
             connection.probe = Probe::None;
         }

@@ -234,7 +234,7 @@ impl Node {
         }
     }
 
-    fn close_drained(&mut self, peer: NodeId) {
+    pub(super) fn close_drained(&mut self, peer: NodeId) {
         let sessions = self.sessions_of(peer);
         for sid in sessions {
             self.close_if_drained(sid);
@@ -248,6 +248,10 @@ impl Node {
             return;
         }
         if !matches!(session.phase, SessionPhase::Draining) || !session.is_at_rest() {
+            return;
+        }
+        // What was said first on the connection over which it was made may be under way still, and with it whose that connection is.
+        if self.connections.get(&session.made_on).is_some_and(|connection| !connection.brought_a_record) {
             return;
         }
         let best = self.best_session(session.peer).and_then(|best| self.sessions.get(&best));

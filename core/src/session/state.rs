@@ -20,6 +20,8 @@ pub(crate) struct Session {
     pub(crate) peer_id: SessionId,
     pub(crate) peer: NodeId,
     pub(crate) initiated: bool,
+    /// The connection over which it was agreed upon.
+    pub(crate) made_on: ConnectionId,
     pub(crate) generation: u32,
     pub(crate) handshake_hash: [u8; 32],
     pub(crate) phase: SessionPhase,
@@ -140,6 +142,7 @@ pub(crate) struct Agreement {
     pub(crate) peer_id: SessionId,
     pub(crate) peer: NodeId,
     pub(crate) initiated: bool,
+    pub(crate) made_on: ConnectionId,
     pub(crate) generation: u32,
     pub(crate) peer_clock: Instant,
     pub(crate) most_outstanding: usize,
@@ -148,12 +151,14 @@ pub(crate) struct Agreement {
 
 impl Session {
     pub(crate) fn new(agreement: Agreement, phase: SessionPhase, now: Instant) -> Self {
-        let Agreement { id, peer_id, peer, initiated, generation, peer_clock, most_outstanding, keys } = agreement;
+        let Agreement { id, peer_id, peer, initiated, made_on, generation, peer_clock, most_outstanding, keys } =
+            agreement;
         Self {
             id,
             peer_id,
             peer,
             initiated,
+            made_on,
             generation,
             handshake_hash: keys.handshake_hash,
             phase,

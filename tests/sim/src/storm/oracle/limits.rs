@@ -171,7 +171,8 @@ impl Model {
         let (from, to) = (life.question.from, life.question.to);
         let limit = self.nodes[&to].limits.incoming_per_peer;
         let between = |other: &&Life| (other.question.from, other.question.to) == (from, to);
-        let is_told = self.reach.last_dial(to, from).is_none() && !self.replaces_sessions_itself(to);
+        let shakes_hands = self.replaces_sessions_itself(to) || self.is_few(self.nodes[&to].limits.sessions);
+        let is_told = self.reach.last_dial(to, from).is_none() && !shakes_hands;
         let left_behind = || self.lives.iter().filter(between).any(|other| self.may_be_left(other));
         // Of one that was broken off half-way, and goes again, the peer may still wait for the rest.
         let broken_off = life.message() > PIECE && self.has_been_disturbed(from, to, life.asked);
