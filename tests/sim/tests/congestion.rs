@@ -9,8 +9,9 @@ use std::iter;
 use egtp::{Action, CheckedConfig, Config, ConnectionId, Delivery, Event, Instant, Node};
 use egtp_sim::scene::{KEEP, Scene, long_body, query};
 use egtp_sim::second::frame::Frame;
+use egtp_sim::second::identity::Identity;
 
-use by_hand::{IN_A_MINUTE, Peer, take_written};
+use by_hand::{IN_A_MINUTE, PEER_SEED, Peer, take_written};
 
 /// Half of it may wait for a peer that is read from.
 fn a_million_bytes_for_a_peer() -> CheckedConfig {
@@ -21,7 +22,11 @@ fn a_million_bytes_for_a_peer() -> CheckedConfig {
 
 /// A peer has asked, is answered at length, and takes nothing of it: it is not read from any more.
 fn asks_for_much(node: &mut Node, now: Instant) -> (Peer<'_>, ConnectionId) {
-    let (mut peer, connection) = Peer::meets(node, now);
+    other_asks_for_much(node, now, PEER_SEED[0])
+}
+
+fn other_asks_for_much(node: &mut Node, now: Instant, seed: u8) -> (Peer<'_>, ConnectionId) {
+    let (mut peer, connection) = Peer::other_meets(node, now, seed);
     let queries: Vec<Frame> = (0..4).map(|number| peer.query(number, KEEP)).collect();
     peer.says(connection, &queries);
     for token in peer.delivered() {
@@ -86,6 +91,26 @@ fn a_peer_that_takes_nothing_is_read_from_after_a_while_until_no_answer_would_fi
         take_written(peer.node, peer.now, connection);
         assert!(peer.node.wants_read(connection) > 0, "it has taken everything");
     });
+}
+
+#[test]
+fn of_two_that_wait_for_each_other_the_one_with_the_smaller_id_begins() {
+    let mut begins = Vec::new();
+    for seed in 1..17 {
+        let mut scene = Scene::new(1);
+        let node = scene.add_node_with(a_million_bytes_for_a_peer());
+        scene.world.with(node, |node, now| {
+            let (mut peer, connection) = other_asks_for_much(node, now, seed);
+            let is_smaller = *peer.node.id().as_bytes() < Identity([seed; 32]).node_id();
+            let reads = [1, 2, 2].map(|seconds| {
+                peer.waits(seconds);
+                peer.node.wants_read(connection) > 0
+            });
+            assert_eq!(reads, [false, is_smaller, true], "after one, three and five seconds");
+            begins.push(is_smaller);
+        });
+    }
+    assert!(begins.contains(&true) && begins.contains(&false));
 }
 
 #[test]

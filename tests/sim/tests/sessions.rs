@@ -256,6 +256,22 @@ fn nothing_long_is_said_to_a_peer_that_was_dialled_before_it_can_know_who_says_i
     });
 }
 
+#[test]
+fn an_old_session_with_a_peer_that_is_not_there_ends() {
+    let mut config = Config::default();
+    config.timers.session = 15 * SECOND;
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(config.check().unwrap());
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        peer.node.handle(now, Event::Closed(connection, egtp::Ending::Broken));
+        peer.waits(10);
+        assert_eq!(peer.node.usage().sessions, 1);
+        peer.waits(60);
+        assert_eq!(peer.node.usage().sessions, 0);
+    });
+}
+
 fn is_hello(packet: &[u8]) -> bool {
     matches!(Packet::parse(packet), Some(Packet::Hello { .. }))
 }

@@ -5,10 +5,12 @@ mod by_hand;
 use std::iter;
 use std::time::Duration;
 
-use egtp::{Action, Delivery, Ending, Event, Executed, Node, PeerRefusal, Reason, Refusal, Strategies, Usage, Verdict};
-use egtp_sim::NodeIndex;
-use egtp_sim::scene::{ECHO, KEEP, Scene, query};
+use egtp::{
+    Action, Delivery, Ending, Event, Executed, Failure, Node, PeerRefusal, Reason, Refusal, Strategies, Usage, Verdict,
+};
+use egtp_sim::scene::{ECHO, KEEP, Scene, query, type_name};
 use egtp_sim::second::frame::Frame;
+use egtp_sim::{Directory, NodeIndex};
 
 use by_hand::{Peer, take_written};
 
@@ -41,6 +43,26 @@ fn what_was_begun_ends_by_itself_and_then_everything_is_closed() {
     assert!(is_gone(scene.world.node(node)), "{:?}", scene.world.node(node));
     assert_eq!(scene.world.node(peer).usage().sessions, 0, "its peer knows");
     assert_eq!(scene.world.violations(), [""; 0]);
+}
+
+#[test]
+fn what_has_not_left_ends_at_once_and_what_needs_no_answer_keeps_nobody() {
+    let (mut scene, node, peer) = Scene::of_two(1);
+    scene.ask(node, peer, query(ECHO, b"hello"));
+    scene.run_secs(1);
+    scene.world.set_directory(Directory::Silent);
+    let stranger = scene.add_node();
+    let waits = scene.ask(node, stranger, query(ECHO, b"where are you?"));
+    let to = scene.world.id(peer);
+    scene.world.with(node, |node, now| {
+        node.notify(now, to, type_name(KEEP), b"by the way".to_vec()).unwrap();
+        node.shut_down(now, 10 * SECOND);
+    });
+    scene.run(SECOND / 10);
+    let Failure { reason, executed, .. } = scene.failure(node, waits);
+    assert_eq!((reason, executed), (Reason::RefusedHere(Refusal::ShuttingDown), Executed::No));
+    scene.run_secs(1);
+    assert!(is_gone(scene.world.node(node)), "{:?}", scene.world.node(node));
 }
 
 #[test]
