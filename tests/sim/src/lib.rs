@@ -96,6 +96,9 @@
 //!   ended the connection (`tests/sim/tests/connections.rs`); so it did if the session ended meanwhile over another
 //!   (`regressions_storm.rs`);
 //! - replies that say only that there was no memory for one took more memory than there is for replies (`limits.rs`);
+//! - what was said first on a connection came after the end of its session, which had gone over another, and what followed ended the
+//!   connection (`regressions_storm.rs`);
+//! - of a connection that both ends leave an answer was cut off when the peer had taken none of it for five seconds (the same);
 //! - half a query that was given up kept its place at the peer if that was said on a connection that ended, so that the next one was
 //!   refused (`regressions_storm.rs`, `tests/sim/tests/cut_off.rs`).
 //!
@@ -105,8 +108,9 @@
 //!
 //! In an hour, on two cores that had other work as well, the program played 340,000 storms with 12,293,999 queries and 157,465 simulated
 //! hours, without a violation. Of 440,000 played on the way there, three showed three of these bugs (the connection that took all of what
-//! may be read, the dead peer, the answer that counted as lost), and five showed four checks that cried without cause. All are mended,
-//! each with its scenario.
+//! may be read, the dead peer, the answer that counted as lost), and five showed four checks that cried without cause. Since then
+//! two nodes have much to say to each other in 15 of 100 storms. Of the first 240,000 of that kind four showed four bugs, and two showed
+//! two checks that cried without cause; an hour of these without a violation is still to come. All are mended, each with its scenario.
 
 pub mod adversary;
 mod choice;

@@ -80,8 +80,10 @@ impl Oracle {
     pub(in crate::storm) fn nothing_leaks(&mut self, world: &mut World, node: NodeIndex) {
         let usage = self.unexcused(world, node);
         self.demand(world, !is_under_way(&usage), || format!("something is left at node {}: {usage:?}", node.number()));
-        // A connection is watched for silence and for idleness and may be leaving; a session is renewed; surplus is tidied.
-        let explained = usage.timers <= 3 * usage.connections + usage.sessions + 1;
+        // A connection is watched for silence and for idleness and may be leaving; a session is renewed; surplus is tidied. What has
+        // just been said of that may have begun a round of each throttle, and of a connection's own.
+        let throttles = if self.model.pace.is_free(node) { 0 } else { 2 + usage.connections };
+        let explained = usage.timers <= 3 * usage.connections + usage.sessions + 1 + throttles;
         self.demand(world, explained, || format!("unexplained timers at node {}: {usage:?}", node.number()));
         let maintained = self.model.nodes[&node].limits.maintained_connections;
         let surplus = usage.connections > maintained;
