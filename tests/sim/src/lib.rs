@@ -67,7 +67,7 @@
 //! | 316 | 31,600 | 233,840 | 7.8 s | 33.5 µs | 14.3 µs | 77 MiB |
 //! | 1000 | 100,000 | 740,000 | 25.7 s | 34.8 µs | 14.1 µs | 238 MiB |
 //!
-//! A storm over three to five nodes, with at most fifty queries and half an hour of simulated time, takes 13 ms.
+//! A storm over three to five nodes, with at most fifty queries and half an hour of simulated time, takes 14 ms.
 //!
 //! # What it has found
 //!
