@@ -8,6 +8,12 @@ use egtp_sim::scene::{ECHO, NEVER, Scene, long_body, query, type_name};
 use egtp_sim::storm::record_scenario;
 use egtp_sim::{Network, NodeIndex};
 
+/// Plays a scenario that once broke a promise.
+fn keeps_every_promise(scenario: &str) {
+    let scenario: Scenario = scenario.parse().expect("it is a scenario");
+    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+}
+
 /// Storm 150: a node gave up a connection that it had opened, since nothing waited for the peer any more; but the peer had met it
 /// there already, in the session that they shared, and had sent a query.
 #[test]
@@ -171,7 +177,8 @@ fn whoever_reads_little_reads_from_everybody() {
 /// whether it knew the session, as something said in it had come too late; and the query counted as lost.
 #[test]
 fn an_answer_on_its_way_outlives_its_session() {
-    let scenario: Scenario = "> seed 194713\n\
+    keeps_every_promise(
+        "> seed 194713\n\
         > network latency=7.754ms jitter=0us chunks=whole buffer=3257B\n\
         > node alice\n\
         > node bob\n\
@@ -180,17 +187,16 @@ fn an_answer_on_its_way_outlives_its_session() {
         > ask dave carol no bytes=18103B hard=10.199408s\n\
         > ask carol dave echo bytes=8B hard=13.579889s\n\
         > ask dave carol echo bytes=19610B hard=13.579889s\n\
-        > wait 172ms"
-        .parse()
-        .unwrap();
-    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+        > wait 172ms",
+    );
 }
 
 /// Storm 186620: a peer that had crashed took nothing of a reply, and as much waited for it that it was not read from either. That it
 /// did not answer was laid to this, so that the connection was never given up and every other query went into it.
 #[test]
 fn a_peer_that_is_not_read_from_may_be_dead() {
-    let scenario: Scenario = "> seed 186620\n\
+    keeps_every_promise(
+        "> seed 186620\n\
         > network latency=22.172ms jitter=0us chunks=whole buffer=18996B\n\
         > node alice maintained_connections=2 reply_bytes_per_peer=20527 connect=2s authenticate=2s idle=30s probe_idle=3s probe_waiting=1s probe_answer=2s lookup=4s session=40s\n\
         > node carol assembly_bytes_per_peer=25110 connect=2s authenticate=2s idle=30s probe_idle=3s probe_waiting=1s probe_answer=2s lookup=4s\n\
@@ -202,17 +208,16 @@ fn a_peer_that_is_not_read_from_may_be_dead() {
         > wait 384ms\n\
         > wait 713ms\n\
         > crash carol\n\
-        > heal"
-        .parse()
-        .unwrap();
-    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+        > heal",
+    );
 }
 
 /// Storm 1376 of those with slow links: a session ended over one connection while the first record in it was still on its way over
 /// another. The long one behind it ended that connection, though the node that took it had dialled it.
 #[test]
 fn whoever_has_dialled_takes_long_packets_at_once() {
-    let scenario: Scenario = "> seed 1376\n\
+    keeps_every_promise(
+        "> seed 1376\n\
         > network latency=7.392ms jitter=0us chunks=whole buffer=5599B bandwidth=3856\n\
         > node alice\n\
         > node bob\n\
@@ -227,17 +232,16 @@ fn whoever_has_dialled_takes_long_packets_at_once() {
         > ask bob alice echo bytes=4918B hard=19.058998s\n\
         > ask alice bob echo bytes=1333B hard=19.058998s\n\
         > wait 125ms\n\
-        > heal"
-        .parse()
-        .unwrap();
-    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+        > heal",
+    );
 }
 
 /// Storm 602864: half of a query was lost with a connection, and then the message that it was given up with the next one. So it kept one
 /// of the two places that the peer had, and the next query was refused.
 #[test]
 fn what_is_given_up_is_said_again_when_a_connection_ends() {
-    let scenario: Scenario = "> seed 602864\n\
+    keeps_every_promise(
+        "> seed 602864\n\
         > network latency=26.889ms jitter=0us chunks=whole buffer=3056B\n\
         > node alice\n\
         > node carol incoming_per_peer=2 connect=2s authenticate=2s idle=30s probe_idle=3s probe_waiting=1s probe_answer=2s lookup=4s session=24s\n\
@@ -247,33 +251,31 @@ fn what_is_given_up_is_said_again_when_a_connection_ends() {
         > cut carol alice\n\
         > wait 381ms\n\
         > ask alice carol echo bytes=8B hard=8.874247s\n\
-        > heal"
-        .parse()
-        .unwrap();
-    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+        > heal",
+    );
 }
 
 /// Storm 738314: of two sessions that were made at once one ended, over the other's connection, while the first record in it was still on
 /// its way; what came behind it on its own connection ended that.
 #[test]
 fn a_session_outlives_the_first_record_on_the_connection_over_which_it_was_made() {
-    let scenario: Scenario = "> seed 738314\n\
+    keeps_every_promise(
+        "> seed 738314\n\
         > network latency=12.193ms jitter=0us chunks=whole buffer=64KiB bandwidth=2792\n\
         > node alice connections=2 unauthenticated_connections=3 query_bytes=23232 incoming_per_peer=1 reply_bytes_per_peer=30057 idle=100s\n\
         > node bob\n\
         > ask bob alice echo bytes=6145B hard=273.341ms\n\
         > ask alice bob echo bytes=8B hard=273.341ms\n\
-        > heal"
-        .parse()
-        .unwrap();
-    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+        > heal",
+    );
 }
 
 /// Storm 755402: both ends had agreed to leave a connection on which an answer was still taken. When the peer took nothing for five
 /// seconds it was closed, though any other connection would have waited for ten.
 #[test]
 fn a_connection_that_is_left_is_as_patient_as_any_other() {
-    let scenario: Scenario = "> seed 755402\n\
+    keeps_every_promise(
+        "> seed 755402\n\
         > network latency=22.297ms jitter=0us chunks=whole buffer=1713B bandwidth=339898\n\
         > node alice idle=100s down=21489\n\
         > node bob\n\
@@ -296,8 +298,6 @@ fn a_connection_that_is_left_is_as_patient_as_any_other() {
         > wait 693ms\n\
         > wait 859ms\n\
         > wait 870ms\n\
-        > heal"
-        .parse()
-        .unwrap();
-    assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+        > heal",
+    );
 }
