@@ -301,3 +301,22 @@ fn a_connection_that_is_left_is_as_patient_as_any_other() {
         > heal",
     );
 }
+
+/// Storm 860255: a session ended while a query in it was on its way over another connection than the news of that. The answer to what
+/// came too late overtook the news, and the query, of which the peer had taken nothing, counted as lost there.
+#[test]
+fn what_was_taken_in_a_session_is_known_before_that_there_is_none() {
+    keeps_every_promise(
+        "> seed 860255\n\
+        > network latency=29.738ms jitter=10.81ms chunks=any buffer=1640B bandwidth=5114\n\
+        > node alice\n\
+        > node bob\n\
+        > ask bob alice echo bytes=6626B hard=5.84444s\n\
+        > ask alice bob echo bytes=2462B hard=5.84444s\n\
+        > wait 314ms\n\
+        > notify bob alice\n\
+        > wait 447ms\n\
+        > ask alice bob echo bytes=8704B hard=860.141ms\n\
+        > heal",
+    );
+}

@@ -6,7 +6,7 @@ use core::cmp::Reverse;
 use core::time::Duration;
 
 use super::Node;
-use crate::connection::Phase;
+use crate::connection::{Connection, Phase};
 use crate::conversation::QueryState;
 use crate::id::{ConnectionId, IncomingId, NodeId, QueryId};
 use crate::note::Cause;
@@ -265,10 +265,22 @@ impl Node {
         let Some(session) = self.sessions.get(&sid) else { return };
         let (peer, has_ended) = (session.peer, session.has_ended());
         let (base, taken) = session.numbers.taken_bitmap();
-        if !has_ended && let Some(on) = self.any_connection(peer) {
-            self.seal_now(on, sid, &Frame::Break { code, base, taken: &taken });
+        if !has_ended {
+            for on in self.connections_to_end_on(peer) {
+                self.seal_now(on, sid, &Frame::Break { code, base, taken: &taken });
+            }
         }
         self.end_session(sid, Reason::ConnectionLost, |_, _| true);
+    }
+
+    /// Where the end of a session is said: over each connection that the peer knows to be this node's, since whatever comes over one of
+    /// them later says of the session only that there is none, and not what was taken in it.
+    fn connections_to_end_on(&self, peer: NodeId) -> Vec<ConnectionId> {
+        let main = self.any_connection(peer);
+        let all = self.peers.get(&peer).map(|peer| peer.connections.as_slice()).unwrap_or_default();
+        let takes_long = |on: &ConnectionId| self.connections.get(on).is_some_and(Connection::takes_long_packets);
+        let others = all.iter().copied().filter(|on| Some(*on) != main && takes_long(on));
+        main.into_iter().chain(others).collect()
     }
 
     /// The peer has said that it no longer knows this session.

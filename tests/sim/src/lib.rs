@@ -100,7 +100,9 @@
 //!   connection (`regressions_storm.rs`);
 //! - of a connection that both ends leave an answer was cut off when the peer had taken none of it for five seconds (the same);
 //! - half a query that was given up kept its place at the peer if that was said on a connection that ended, so that the next one was
-//!   refused (`regressions_storm.rs`, `tests/sim/tests/cut_off.rs`).
+//!   refused (`regressions_storm.rs`, `tests/sim/tests/cut_off.rs`);
+//! - that a session had ended was said over one connection and overtaken on another by what came of its end, so that a query of which the
+//!   peer had taken nothing counted as lost there (`regressions_storm.rs`, `tests/sim/tests/sessions.rs`).
 //!
 //! More of the kind, where a node waited for nothing, were found by reading the core for siblings of these; what shows them is played by
 //! hand, in `tests/sim/tests`: `congestion.rs`, `sessions.rs`, `leaving.rs`, `connections.rs`, `cut_off.rs`, `answers.rs`, `limits.rs` and

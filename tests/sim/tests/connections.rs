@@ -6,12 +6,31 @@ use std::iter;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use egtp::{Action, Config, Event, Hint, Identity, Node, SignedRecord, Strategies, TransportAction};
+use egtp::{Action, Config, ConnectionId, Event, Hint, Identity, Node, SignedRecord, Strategies, TransportAction};
 use egtp_sim::scenario::Scenario;
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
+use egtp_sim::second::frame::Frame;
 use egtp_sim::storm::record_scenario;
 
 use by_hand::Peer;
+
+#[test]
+fn of_more_than_four_connections_with_one_peer_the_oldest_is_closed() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, oldest) = Peer::meets(node, now);
+        let others = [(); 3].map(|()| peer.connects());
+        assert_eq!(closed(peer.node), []);
+        assert_eq!(peer.node.usage().connections, 4);
+        let fifth = peer.connects();
+        assert_eq!(closed(peer.node), [oldest]);
+        for connection in others.into_iter().chain([fifth]) {
+            peer.says(connection, &[Frame::Ping { token: 1, asked: Vec::new() }]);
+            assert_eq!(peer.hears(connection).last(), Some(&Frame::Pong { token: 1, held: 0 }));
+        }
+    });
+}
 
 #[test]
 fn after_the_last_query_for_now_a_connection_is_closed_at_once() {
@@ -143,4 +162,13 @@ fn a_peer_is_met_in_a_session_that_it_has_shown_to_hold_on_that_connection() {
         .parse()
         .unwrap();
     assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+}
+
+fn closed(node: &mut Node) -> Vec<ConnectionId> {
+    let actions = iter::from_fn(|| node.poll());
+    let closed = actions.filter_map(|action| match action {
+        Action::Transport(TransportAction::Close { connection }) => Some(connection),
+        _ => None,
+    });
+    closed.collect()
 }

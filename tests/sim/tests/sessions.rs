@@ -203,6 +203,24 @@ fn a_query_whose_session_was_given_up_while_the_peer_was_asked_about_it_has_anot
 }
 
 #[test]
+fn that_a_session_ends_is_said_over_each_connection_so_that_nothing_overtakes_it() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let (before, second) = peer.shakes_hands_again();
+        let Some(Frame::Ping { token, .. }) = peer.hears(second).pop() else {
+            panic!("the better one is not asked about")
+        };
+        peer.says(second, &[Frame::Pong { token, held: 0 }]);
+        for connection in [first, second] {
+            let said = peer.hears_in(&[&before], connection);
+            assert!(matches!(said[..], [Frame::Break { code: 3, .. }]), "{said:?}");
+        }
+    });
+}
+
+#[test]
 fn that_a_query_is_given_up_is_said_before_another_is_asked_in_a_better_session() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();
