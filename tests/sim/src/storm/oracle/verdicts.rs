@@ -78,9 +78,12 @@ impl Model {
             allow(Some(Reason::RefusedByPeer(refusal)), life.asked + least * 2, why);
         }
         if !life.is_to_itself() {
+            // A session that makes room for another takes what is partly written with it.
+            let may_go_in_part = self.may_have_three_sessions(life, at);
+            let whole = if may_go_in_part { Duration::ZERO } else { self.leaves_after(life) };
             let excuses = [
                 (Reason::Unreachable, Duration::ZERO, self.unreachable(life, at)),
-                (Reason::ConnectionLost, self.leaves_after(life), self.connection_lost(life, at)),
+                (Reason::ConnectionLost, whole, self.connection_lost(life, at)),
                 (Reason::LostByPeer, self.leaves_after(life) + least, self.lost_by_peer(life, at)),
             ];
             for (reason, earliest, why) in excuses {
@@ -233,7 +236,6 @@ impl Model {
         }
         let possible = match reason {
             Reason::Unreachable => stage <= Stage::Handshake,
-            // A session that makes room for another takes what is partly written with it.
             Reason::ConnectionLost if stage == Stage::Queue => self.may_have_three_sessions(life, at),
             Reason::ConnectionLost => stage >= Stage::Wire,
             _ if says_no => stage <= Stage::Queue || matches!(reason, Reason::RefusedByPeer(_)),
