@@ -114,9 +114,15 @@ impl Node {
     }
 
     fn forget_a_peer(&mut self) -> bool {
+        self.forget_one_of(false) || self.forget_one_of(true)
+    }
+
+    /// Forgets the peer that was of use longest ago, of the strangers or of those that this node has `asked` something.
+    fn forget_one_of(&mut self, asked: bool) -> bool {
         // One that is needed counts as used, so that the next search does not come upon it again first.
         for _ in 0..64 {
-            let Some(&place) = self.peer_order.first() else { return false };
+            let first = self.peer_order.range((asked, 0, NodeId::from_bytes([0; 20]))..).next().copied();
+            let Some(place) = first.filter(|place| place.0 == asked) else { return false };
             let (_, _, id) = place;
             if self.peers.get(&id).is_some_and(|peer| peer.is_needed()) {
                 self.touch_peer(id, false);

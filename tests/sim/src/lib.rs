@@ -102,7 +102,9 @@
 //! - half a query that was given up kept its place at the peer if that was said on a connection that ended, so that the next one was
 //!   refused (`regressions_storm.rs`, `tests/sim/tests/cut_off.rs`);
 //! - that a session had ended was said over one connection and overtaken on another by what came of its end, so that a query of which the
-//!   peer had taken nothing counted as lost there (`regressions_storm.rs`, `tests/sim/tests/sessions.rs`).
+//!   peer had taken nothing counted as lost there (`regressions_storm.rs`, `tests/sim/tests/sessions.rs`);
+//! - one stranger that was needed kept all peers that had been asked something once in a full table: found by asking why nobody noticed a
+//!   mutant (`tests/sim/tests/peers.rs`).
 //!
 //! More of the kind, where a node waited for nothing, were found by reading the core for siblings of these; what shows them is played by
 //! hand, in `tests/sim/tests`: `congestion.rs`, `sessions.rs`, `leaving.rs`, `connections.rs`, `cut_off.rs`, `answers.rs`, `limits.rs` and

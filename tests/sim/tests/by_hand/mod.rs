@@ -5,7 +5,7 @@
 use std::iter;
 use std::time::Duration;
 
-use egtp::{Action, ConnectionId, Delivery, Event, Instant, Node, NodeId, ReplyToken};
+use egtp::{Action, ConnectionId, Delivery, Ending, Event, Instant, Node, NodeId, ReplyToken};
 use egtp_sim::scene::KEEP;
 use egtp_sim::second::frame::Frame;
 use egtp_sim::second::handshake::{HelloPayload, Initiator, Responder, WelcomePayload};
@@ -53,7 +53,7 @@ impl<'a> Peer<'a> {
 
     fn greets_as(identity: &Identity, node: &'a mut Node, now: Instant) -> (Self, ConnectionId) {
         let connection = connect(node, now);
-        let session = shake_hands(identity, node, now, connection, 0);
+        let session = shake_hands(identity, node, now, connection, 0).unwrap();
         (Self { node, now, session }, connection)
     }
 
@@ -73,7 +73,7 @@ impl<'a> Peer<'a> {
     /// is given back.
     pub fn shakes_hands_again(&mut self) -> (Session, ConnectionId) {
         let connection = connect(self.node, self.now);
-        let session = shake_hands(&PEER, self.node, self.now, connection, 1);
+        let session = shake_hands(&PEER, self.node, self.now, connection, 1).unwrap();
         let before = std::mem::replace(&mut self.session, session);
         self.says(connection, &[]);
         (before, connection)
@@ -81,17 +81,18 @@ impl<'a> Peer<'a> {
 
     /// Shakes hands over a connection that it has, and says nothing yet in the session that this makes.
     pub fn shakes_hands_on(&mut self, connection: ConnectionId) -> Session {
-        shake_hands(&PEER, self.node, self.now, connection, 1)
+        shake_hands(&PEER, self.node, self.now, connection, 1).unwrap()
     }
 
     /// Answers the node's handshake, of whose sessions it holds these, and says nothing yet in the session that this makes.
-    pub fn answers_hello(&mut self, connection: ConnectionId, packet: &[u8], held: u8) {
+    pub fn answers_hello(&mut self, connection: ConnectionId, packet: &[u8], held: u8) -> Session {
         let Some(Packet::Hello { isid, noise, .. }) = Packet::parse(packet) else { panic!("{packet:?}") };
         let responder = Responder::open(&PEER, isid, &noise).unwrap();
         let payload = WelcomePayload { rsid: [5; 8], generation: 2, held, boot: 0, max_outstanding: 100 };
-        let (noise, _) = responder.answer([6; 32], &payload.encode()).unwrap();
+        let (noise, keys) = responder.answer([6; 32], &payload.encode()).unwrap();
         let welcome = framed(&Packet::Welcome { isid, noise }.encode());
         self.node.handle(self.now, Event::Received(connection, &welcome));
+        Session::of_responder(&keys, isid)
     }
 
     pub fn id(&self) -> NodeId {
@@ -180,13 +181,22 @@ fn frames_of(sessions: &[&Session], bytes: &mut Vec<u8>) -> Vec<Vec<Frame>> {
     unframed(bytes).iter().map(|packet| Frame::parse_all(&opened(packet)).unwrap()).collect()
 }
 
+/// Whether a node has a place for somebody that it has not met.
+pub fn welcomes(node: &mut Node, now: Instant, seed: u8) -> bool {
+    let connection = connect(node, now);
+    let session = shake_hands(&Identity([seed; 32]), node, now, connection, 0);
+    node.handle(now, Event::Closed(connection, Ending::EndOfStream));
+    session.is_some()
+}
+
+/// What comes of it, if the other end has a place for it.
 fn shake_hands(
     identity: &Identity,
     node: &mut Node,
     now: Instant,
     connection: ConnectionId,
     generation: u32,
-) -> Session {
+) -> Option<Session> {
     let key = *node.record().unwrap().key().as_bytes();
     let payload = HelloPayload { key: identity.public_key(), generation, asked: Vec::new() }.encode();
     let isid = u64::from(generation).to_be_bytes();
@@ -200,8 +210,8 @@ fn shake_hands(
         Some(Packet::Welcome { noise, .. }) => Some(noise),
         _ => None,
     });
-    let (keys, welcome) = initiator.finish(&welcome.unwrap()).unwrap();
-    Session::of_initiator(&keys, welcome.rsid)
+    let (keys, welcome) = initiator.finish(&welcome?).unwrap();
+    Some(Session::of_initiator(&keys, welcome.rsid))
 }
 
 fn connect(node: &mut Node, now: Instant) -> ConnectionId {
