@@ -3,7 +3,7 @@
 
 mod by_hand;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use egtp::internal::digest;
@@ -37,6 +37,86 @@ fn whoever_asks_and_does_not_listen_is_not_read_from_until_it_does() {
         assert_eq!(refused.len(), usize::try_from(asked).unwrap() + 1_000);
         assert!(refused.iter().all(|frame| matches!(frame, Frame::Refuse { code: 1, .. })));
         assert!(peer.node.wants_read(connection) > 0);
+    });
+}
+
+#[test]
+fn whoever_asks_whether_anybody_is_there_and_does_not_listen_is_not_read_from_until_it_does() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let questions: Vec<Frame> = (0..4_000).map(|token| Frame::Ping { token, asked: Vec::new() }).collect();
+        let mut asked = 0;
+        while peer.node.wants_read(connection) > 0 {
+            assert!(asked < 100, "it reads for ever");
+            peer.says(connection, &questions);
+            asked += 1;
+        }
+        // A driver that reads on all the same finds it no more willing.
+        for _ in 0..10 {
+            peer.says(connection, &questions);
+            assert_eq!(peer.node.wants_read(connection), 0);
+        }
+        assert_eq!(peer.hears(connection).len(), (asked + 10) * questions.len());
+        assert!(peer.node.wants_read(connection) > 0);
+    });
+}
+
+#[test]
+fn a_query_that_is_cancelled_while_others_wait_with_it_takes_none_of_them_with_it() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let to = peer.id();
+        // What is being written keeps all the others waiting.
+        peer.says(connection, &[Frame::Ping { token: 1, asked: Vec::new() }]);
+        for bytes in [10, 300_000] {
+            let asked = [(); 3].map(|()| peer.node.query(now, to, query(KEEP, &long_body(bytes))).unwrap());
+            peer.node.cancel(now, asked[1]).unwrap();
+        }
+        let numbers = peer.hears(connection).into_iter().filter_map(|frame| match frame {
+            Frame::Query { number, .. } => Some(number),
+            _ => None,
+        });
+        assert_eq!(numbers.collect::<BTreeSet<u64>>(), BTreeSet::from([0, 2, 3, 5]));
+    });
+}
+
+#[test]
+fn a_message_that_begins_again_with_another_length_takes_the_place_of_what_was_there() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let Frame::Query { part: message, .. } = peer.query(0, KEEP) else { unreachable!() };
+        let (first, rest) = message.split_at(10);
+        let whole = u32::try_from(message.len()).unwrap();
+        let begins = |total| Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total, part: first.to_vec() };
+        let rest = Frame::Piece { of: 1, number: 0, offset: 10, part: rest.to_vec() };
+        peer.says(connection, &[begins(whole + 1), begins(whole), rest]);
+        assert_eq!(peer.delivered().len(), 1);
+    });
+}
+
+#[test]
+fn half_a_message_is_kept_while_the_rest_comes_slowly() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let Frame::Query { part: message, .. } = peer.query(0, KEEP) else { unreachable!() };
+        let total = u32::try_from(message.len()).unwrap();
+        let (first, rest) = message.split_at(10);
+        peer.says(connection, &[Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total, part: first.to_vec() }]);
+        let rest = Frame::Piece { of: 1, number: 0, offset: 10, part: rest.to_vec() };
+        for bytes in framed(&peer.session.seal(&rest.encode())).chunks(3) {
+            peer.waits(1);
+            peer.node.handle(peer.now, Event::Received(connection, bytes));
+        }
+        assert!(peer.now > now + Duration::from_secs(40));
+        assert_eq!(peer.delivered().len(), 1);
     });
 }
 

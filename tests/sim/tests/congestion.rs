@@ -121,9 +121,32 @@ fn a_peer_that_takes_a_little_now_and_then_is_waited_for() {
         let (mut peer, connection) = asks_for_much(node, now);
         for _ in 0..100 {
             peer.waits(1);
+            assert_eq!(peer.node.wants_read(connection), 0);
             peer.node.handle(peer.now, Event::Written(connection, 100));
             assert_eq!((peer.node.wants_read(connection), peer.node.usage().connections), (0, 1));
         }
+    });
+}
+
+#[test]
+fn a_peer_that_was_asked_whether_it_is_there_is_waited_for_while_it_takes_what_keeps_its_answer_from_being_read() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(a_million_bytes_for_a_peer());
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = asks_for_much(node, now);
+        peer.waits(20);
+        // The question goes with the second of these.
+        for _ in 0..2 {
+            let sealed = peer.node.to_write(connection).len();
+            peer.node.handle(peer.now, Event::Written(connection, sealed));
+        }
+        for _ in 0..60 {
+            peer.waits(1);
+            peer.node.handle(peer.now, Event::Written(connection, 100));
+            assert_eq!((peer.node.wants_read(connection), peer.node.usage().connections), (0, 1));
+        }
+        peer.waits(20);
+        assert_eq!(peer.node.usage().connections, 0, "it takes nothing any more");
     });
 }
 

@@ -1,4 +1,5 @@
 //! How long a connection is kept, by what is said of a query.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod by_hand;
 
@@ -6,13 +7,19 @@ use std::iter;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use egtp::{Action, Config, ConnectionId, Event, Hint, Identity, Node, SignedRecord, Strategies, TransportAction};
+use egtp::{
+    Action, Config, ConnectionId, Ending, Event, Hint, Identity, Instant, Node, SignedRecord, Strategies,
+    TransportAction,
+};
 use egtp_sim::scenario::Scenario;
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
 use egtp_sim::second::frame::Frame;
+use egtp_sim::second::packet::{Packet, framed, unframed};
 use egtp_sim::storm::record_scenario;
 
-use by_hand::Peer;
+use by_hand::{PEER_SEED, Peer, take_written};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn of_more_than_four_connections_with_one_peer_the_oldest_is_closed() {
@@ -29,6 +36,45 @@ fn of_more_than_four_connections_with_one_peer_the_oldest_is_closed() {
             peer.says(connection, &[Frame::Ping { token: 1, asked: Vec::new() }]);
             assert_eq!(peer.hears(connection).last(), Some(&Frame::Pong { token: 1, held: 0 }));
         }
+    });
+}
+
+#[test]
+fn of_two_connections_the_one_that_the_smaller_id_has_dialled_is_for_queries() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let dialled = dials_the_peer(node, now, &[1]);
+        let said = unframed(&mut take_written(node, now, dialled));
+        let (mut peer, _) = Peer::other_meets(node, now, 8);
+        peer.session = peer.answers_hello(dialled, &said[0], 0);
+        let accepted = peer.connects();
+        let preferred = if peer.node.id() < peer.id() { dialled } else { accepted };
+        for connection in [dialled, accepted] {
+            peer.hears(connection);
+        }
+        let to = peer.id();
+        peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+        assert!(peer.hears(preferred).iter().any(|frame| matches!(frame, Frame::Query { .. })));
+    });
+}
+
+#[test]
+fn a_peer_that_was_too_busy_is_not_dialled_again_before_the_time_that_it_has_named() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let first = dials_the_peer(node, now, &[1, 2]);
+        let said = unframed(&mut take_written(node, now, first));
+        let Some(Packet::Hello { isid, .. }) = Packet::parse(&said[0]) else { panic!("{said:?}") };
+        let busy = Packet::Busy { isid, code: 1, wait_secs: 5 }.encode();
+        node.handle(now, Event::Received(first, &framed(&busy)));
+        node.handle(now, Event::Closed(first, Ending::EndOfStream));
+        node.handle(now + 4 * SECOND, Event::Tick);
+        assert_eq!(dialled(node), None);
+        // And up to a second more.
+        node.handle(now + 6 * SECOND, Event::Tick);
+        assert!(dialled(node).is_some());
     });
 }
 
@@ -171,4 +217,23 @@ fn closed(node: &mut Node) -> Vec<ConnectionId> {
         _ => None,
     });
     closed.collect()
+}
+
+/// Learns of the peer that it has these ports, is asked to ask it something, and opens a connection with it.
+fn dials_the_peer(node: &mut Node, now: Instant, ports: &[u16]) -> ConnectionId {
+    let identity = Identity::from_seed(&PEER_SEED);
+    let addresses = ports.iter().map(|&port| ([10, 9, 9, 9], port).into()).collect();
+    let record = SignedRecord::sign(&identity, 1, Strategies { addresses, relays: Vec::new() }).unwrap();
+    node.learn(now, record).unwrap();
+    node.query(now, identity.node_id(), query(KEEP, b"?")).unwrap();
+    let dial = dialled(node).unwrap();
+    node.handle(now, Event::Connected(dial));
+    dial
+}
+
+fn dialled(node: &mut Node) -> Option<ConnectionId> {
+    iter::from_fn(|| node.poll()).find_map(|action| match action {
+        Action::Transport(TransportAction::Connect { connection, .. }) => Some(connection),
+        _ => None,
+    })
 }

@@ -155,6 +155,20 @@ fn a_session_that_another_replaces_ends_once_everything_in_it_is_said() {
 }
 
 #[test]
+fn a_question_that_was_lost_with_its_connection_is_asked_again_on_another() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let (_, second) = peer.shakes_hands_again();
+        assert!(matches!(peer.hears(second).last(), Some(Frame::Ping { .. })));
+        assert_eq!(peer.hears(first), []);
+        peer.node.handle(now, Event::Closed(second, egtp::Ending::Broken));
+        assert!(matches!(peer.hears(first)[..], [Frame::Ping { .. }]));
+    });
+}
+
+#[test]
 fn a_session_that_the_peer_has_said_it_holds_is_not_asked_about_when_a_connection_ends() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();

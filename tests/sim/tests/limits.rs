@@ -295,6 +295,44 @@ fn relays_that_were_asked_for_are_delivered_and_no_flood_of_them() {
     });
 }
 
+#[test]
+fn relays_that_nobody_names_in_time_are_none() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let asked = node.discover(now, 1).unwrap();
+        while node.poll().is_some() {}
+        assert_eq!(node.deadline(), Some(now + 30 * SECOND));
+        node.handle(now + 30 * SECOND, Event::Tick);
+        let told = node.poll();
+        assert!(
+            matches!(&told, Some(Action::Deliver(Delivery::Discovered(discovery, relays)))
+                if *discovery == asked && relays.is_empty()),
+            "{told:?}"
+        );
+    });
+}
+
+#[test]
+fn an_answer_that_is_under_way_takes_no_place_of_a_query() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(limited(|limits| limits.incoming_per_peer = 1));
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let to = peer.id();
+        peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+        let Some(Frame::Query { number, .. }) = peer.hears(connection).pop() else { panic!("it has not asked") };
+        let half = Frame::Reply { number, code: 0, echo: 0, total: 100_000, part: vec![0; 10_000] };
+        peer.says(connection, &[half]);
+        let Frame::Query { number, flags, until, part, .. } = peer.query(0, KEEP) else { unreachable!() };
+        let (first, rest) = part.split_at(10);
+        let total = u32::try_from(part.len()).unwrap();
+        peer.says(connection, &[Frame::Query { number, flags, until, total, part: first.to_vec() }]);
+        peer.says(connection, &[Frame::Piece { of: 1, number, offset: 10, part: rest.to_vec() }]);
+        assert_eq!(peer.delivered().len(), 1);
+    });
+}
+
 fn seed(number: u32) -> [u8; 32] {
     let mut seed = [7; 32];
     seed[..4].copy_from_slice(&number.to_be_bytes());
