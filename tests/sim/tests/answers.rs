@@ -101,6 +101,26 @@ fn a_message_that_begins_again_with_another_length_takes_the_place_of_what_was_t
 }
 
 #[test]
+fn a_message_that_begins_again_goes_on_with_what_was_there() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let Frame::Query { part: message, .. } = peer.query(0, KEEP) else { unreachable!() };
+        let total = u32::try_from(message.len()).unwrap();
+        let begins = Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total, part: message[..10].to_vec() };
+        let piece = |from: usize, to: usize| Frame::Piece {
+            of: 1,
+            number: 0,
+            offset: u32::try_from(from).unwrap(),
+            part: message[from..to].to_vec(),
+        };
+        peer.says(connection, &[begins.clone(), piece(10, 20), begins, piece(20, message.len())]);
+        assert_eq!(peer.delivered().len(), 1);
+    });
+}
+
+#[test]
 fn half_a_message_is_kept_while_the_rest_comes_slowly() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();

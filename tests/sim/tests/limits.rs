@@ -21,6 +21,10 @@ use by_hand::{Peer, take_written};
 const MICROSECOND: Duration = Duration::from_micros(1);
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Where a packet says of which kind it is, and where a HELLO or a RETRY has its cookie.
+const KIND: usize = 5;
+const COOKIE: std::ops::Range<usize> = 14..30;
+
 /// One node, and one that is connected with it and has these limits, with the names of their connection at either end.
 fn connected(limit: impl FnOnce(&mut Limits)) -> (Scene, [(NodeIndex, ConnectionId); 2]) {
     let mut scene = Scene::new(1);
@@ -112,8 +116,6 @@ fn while_a_stranger_takes_no_answers_nothing_is_read_from_it_and_then_reading_re
 
 #[test]
 fn under_pressure_a_cookie_is_asked_for_and_good_only_as_it_was_given() {
-    const KIND: usize = 5;
-    const COOKIE: std::ops::Range<usize> = 14..30;
     let mut scene = Scene::new(1);
     let others = [scene.add_node(), scene.add_node()];
     let node = scene.add_node_with(limited(|limits| limits.tentative_sessions = 2));
@@ -138,6 +140,41 @@ fn under_pressure_a_cookie_is_asked_for_and_good_only_as_it_was_given() {
             assert_eq!(answer(second, &altered)[KIND], 3, "two differences do not make up for each other");
         }
         assert_eq!(answer(second, &again)[KIND], 2);
+    });
+}
+
+#[test]
+fn a_cookie_is_worth_something_for_a_minute_and_nothing_after_two() {
+    let mut config = Config::default();
+    config.limits.tentative_sessions = 2;
+    config.timers.authenticate = Duration::from_secs(300);
+    config.timers.tentative = Duration::from_secs(300);
+    let mut scene = Scene::new(1);
+    let others = [(); 2].map(|()| scene.add_node());
+    let node = scene.add_node_with(config.check().unwrap());
+    let hellos = others.map(|other| first_message(&mut scene, other, node));
+    let from = scene.world.address(others[0]);
+    let start = scene.world.now();
+    scene.world.with(node, |node, _| {
+        let [first, second] = [(); 2].map(|()| node.accept(start, from).unwrap());
+        let mut answer = |seconds, connection, packet: &[u8]| {
+            let now = start + seconds * SECOND;
+            node.handle(now, Event::Received(connection, packet));
+            take_written(node, now, connection)
+        };
+        assert_eq!(answer(0, first, &hellos[0])[KIND], 2, "there is room");
+        let cookie = answer(0, second, &hellos[1])[COOKIE].to_vec();
+        let mut again = hellos[1].clone();
+        again[COOKIE].copy_from_slice(&cookie);
+        // Each of these is with an old one, and begins a new minute.
+        let mut foreign = again.clone();
+        foreign[COOKIE][0] ^= 1;
+        assert_eq!(answer(61, second, &foreign)[KIND], 3);
+        assert_eq!(answer(122, second, &foreign)[KIND], 3);
+        assert_eq!(answer(122, second, &again)[KIND], 3, "it is too old");
+        again[COOKIE].copy_from_slice(&answer(122, second, &hellos[1])[COOKIE]);
+        assert_eq!(answer(183, second, &foreign)[KIND], 3);
+        assert_eq!(answer(183, second, &again)[KIND], 2, "it is a minute old");
     });
 }
 

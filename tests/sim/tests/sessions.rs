@@ -4,6 +4,7 @@
 
 mod by_hand;
 
+use std::collections::BTreeSet;
 use std::iter;
 use std::time::Duration;
 
@@ -55,6 +56,49 @@ fn a_record_that_comes_too_late_for_the_window_ends_its_connection() {
         peer.node.handle(now, Event::Received(quick, &just_in_time));
         peer.node.handle(now, Event::Received(slow, &late));
         assert_eq!((peer.node.usage().connections, peer.node.count(Cause::RecordReplayed)), (1, 1));
+    });
+}
+
+#[test]
+fn each_record_is_opened_once_in_whatever_order_they_come() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let asks = |token| Frame::Ping { token, asked: Vec::new() }.encode();
+        let records: Vec<Vec<u8>> = (0..500).map(|token| framed(&peer.session.seal(&asks(token)))).collect();
+        let upwards = records.iter().step_by(2);
+        let downwards = records.iter().skip(1).step_by(2).rev();
+        for record in upwards.chain(downwards).chain(&records) {
+            peer.node.handle(now, Event::Received(connection, record));
+        }
+        let answered = peer.hears(connection).into_iter().map(|frame| match frame {
+            Frame::Pong { token, .. } => token,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(answered.collect::<BTreeSet<u64>>(), (0..500).collect());
+        assert_eq!(peer.node.count(Cause::RecordReplayed), 500);
+    });
+}
+
+#[test]
+fn whoever_asks_about_sessions_hears_which_of_them_are_held() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, _) = Peer::meets(node, now);
+        let (before, connection) = peer.shakes_hands_again();
+        peer.hears(connection);
+        let session = peer.session.peer_sid;
+        for (asked, held) in [
+            (vec![session, before.peer_sid], 3),
+            (vec![[9; 8], session], 2),
+            (vec![session, [9; 8]], 1),
+            (vec![[9; 8]], 0),
+        ] {
+            peer.says(connection, &[Frame::Ping { token: 1, asked }]);
+            assert_eq!(peer.hears(connection), [Frame::Pong { token: 1, held }]);
+        }
     });
 }
 
@@ -125,6 +169,23 @@ fn nor_does_a_question_about_it_from_before_its_end_make_the_answer_count_as_los
         // It holds the better one.
         ended.peer.answers_hello(ended.connections[0], &hello, 1);
         ended.gets_the_answer();
+    });
+}
+
+#[test]
+fn that_a_session_is_unknown_is_believed_only_of_a_record_that_was_sent_in_it() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let stale = framed(&Packet::Stale { sid: [0; 8], counter: 0 }.encode());
+        for sent in [false, true] {
+            peer.node.handle(now, Event::Received(connection, &stale));
+            let said = unframed(&mut take_written(peer.node, now, connection));
+            assert_eq!(said.iter().any(|packet| is_hello(packet)), sent);
+            peer.says(connection, &[Frame::Ping { token: 1, asked: Vec::new() }]);
+            peer.hears(connection);
+        }
     });
 }
 
