@@ -320,3 +320,39 @@ fn what_was_taken_in_a_session_is_known_before_that_there_is_none() {
         > heal",
     );
 }
+
+/// Storm 1002172: the news that a session had ended went first over a connection that the peer had not met this node on yet, and over
+/// another, where it came sooner. What followed on the first was from nobody that the peer knew, and ended it.
+#[test]
+fn the_end_of_a_session_is_not_what_a_peer_is_met_with() {
+    keeps_every_promise(
+        "> seed 1002172\n\
+        > network latency=48.073ms jitter=3.666ms chunks=any buffer=1425B\n\
+        > node alice\n\
+        > node bob\n\
+        > node carol\n\
+        > node dave\n\
+        > node erin\n\
+        > block carol erin\n\
+        > block dave erin\n\
+        > ask erin carol empty bytes=8B hard=7.252127s\n\
+        > block alice erin\n\
+        > ask dave carol no bytes=8B hard=18.338934s\n\
+        > ask erin alice never bytes=24871B hard=9.422883s\n\
+        > wait 1.852s\n\
+        > ask alice erin empty bytes=8B hard=18.518276s\n\
+        > wait 648ms\n\
+        > ask erin dave echo bytes=8B hard=10.372471s\n\
+        > wait 1.417s\n\
+        > unblock alice erin\n\
+        > wait 1.083s\n\
+        > freeze erin\n\
+        > wait 373ms\n\
+        > wait 516ms\n\
+        > wait 1.3s\n\
+        > power-off alice\n\
+        > start alice\n\
+        > ask alice erin empty bytes=8B hard=10.024666s\n\
+        > heal",
+    );
+}

@@ -273,14 +273,13 @@ impl Node {
         self.end_session(sid, Reason::ConnectionLost, |_, _| true);
     }
 
-    /// Where the end of a session is said: over each connection that the peer knows to be this node's, since whatever comes over one of
-    /// them later says of the session only that there is none, and not what was taken in it.
+    /// Where the end of a session is said: over each connection on which the peer has met this node, since whatever comes over one of
+    /// them later says of the session only that there is none, and not what was taken in it. On any other the peer may hear of it last,
+    /// and what it could not open any more would not tell it whose connection that is.
     fn connections_to_end_on(&self, peer: NodeId) -> Vec<ConnectionId> {
-        let main = self.any_connection(peer);
-        let all = self.peers.get(&peer).map(|peer| peer.connections.as_slice()).unwrap_or_default();
-        let takes_long = |on: &ConnectionId| self.connections.get(on).is_some_and(Connection::takes_long_packets);
-        let others = all.iter().copied().filter(|on| Some(*on) != main && takes_long(on));
-        main.into_iter().chain(others).collect()
+        let mut all = self.peers.get(&peer).map(|peer| peer.connections.clone()).unwrap_or_default();
+        all.retain(|on| self.connections.get(on).is_some_and(Connection::takes_long_packets));
+        if all.is_empty() { self.any_connection(peer).into_iter().collect() } else { all }
     }
 
     /// The peer has said that it no longer knows this session.
@@ -305,6 +304,7 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(&session.peer) {
             peer.sessions.retain(|&other| other != sid);
         }
+        self.forget_introductions(session.peer, sid);
         for assembling in session.assemblies.values() {
             self.uncharge_assembly(session.peer, assembling.charge());
         }
@@ -328,6 +328,16 @@ impl Node {
                 if let Some(connection) = state.connection() {
                     self.put_down(connection, query);
                 }
+            }
+        }
+    }
+
+    /// What the peer was met with in a session that has ended may still be on its way, and cannot be opened any more when it comes.
+    fn forget_introductions(&mut self, peer: NodeId, sid: SessionId) {
+        for on in self.peers.get(&peer).map(|peer| peer.connections.as_slice()).unwrap_or_default() {
+            if let Some(connection) = self.connections.get_mut(on).filter(|connection| connection.heard_in == Some(sid))
+            {
+                connection.introduced = false;
             }
         }
     }

@@ -336,6 +336,39 @@ fn nothing_long_is_said_to_a_peer_that_was_dialled_before_it_can_know_who_says_i
 }
 
 #[test]
+fn what_a_peer_was_met_with_counts_for_nothing_once_its_session_has_ended() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let identity = Identity::from_seed(&PEER_SEED);
+        let strategies = Strategies { addresses: vec![([10, 9, 9, 9], 2).into()], relays: Vec::new() };
+        node.learn(now, SignedRecord::sign(&identity, 1, strategies).unwrap()).unwrap();
+        node.query(now, identity.node_id(), query(ECHO, b"?")).unwrap();
+        let dial = dials(node).unwrap();
+        node.handle(now, Event::Connected(dial));
+        let hello = unframed(&mut take_written(node, now, dial)).remove(0);
+        let (mut peer, _) = Peer::other_meets(node, now, 8);
+        peer.session = peer.answers_hello(dial, &hello, 0);
+        let Some(Frame::Query { number, part, .. }) = peer.hears(dial).pop() else { panic!("it does not ask") };
+        let reply = peer.reply_to(number, &part, b"!");
+        // Two better sessions are made while this is under way.
+        let (mut first, second) = peer.shakes_hands_again();
+        peer.says_in(&mut first, second, &[reply]);
+        let (_, third) = peer.shakes_hands_again();
+        assert_eq!(peer.node.usage().sessions, 3, "two with this peer");
+        for connection in [second, third] {
+            peer.says(connection, &[Frame::Leave { step: 0 }]);
+        }
+        take_written(peer.node, now, dial);
+        let to = peer.id();
+        peer.node.query(now, to, query(KEEP, &long_body(100_000))).unwrap();
+        let said = unframed(&mut take_written(peer.node, now, dial));
+        assert!(said[0].len() <= 4_096 && said.len() > 1, "{}", said[0].len());
+        assert!(peer.session.open(&said[0]).is_some());
+    });
+}
+
+#[test]
 fn an_old_session_with_a_peer_that_is_not_there_ends() {
     let mut config = Config::default();
     config.timers.session = 15 * SECOND;
