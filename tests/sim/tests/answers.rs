@@ -85,6 +85,31 @@ fn a_query_that_is_cancelled_while_others_wait_with_it_takes_none_of_them_with_i
 }
 
 #[test]
+fn a_query_that_is_cancelled_half_way_leaves_the_others_that_have_begun_to_go() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let to = peer.id();
+        let asked = [(); 3].map(|()| peer.node.query(now, to, query(KEEP, &long_body(300_000))).unwrap());
+        // The system takes a packet of each.
+        for _ in asked {
+            let sealed = peer.node.to_write(connection).len();
+            peer.node.handle(now, Event::Written(connection, sealed));
+        }
+        peer.node.cancel(now, asked[1]).unwrap();
+        let mut ends = BTreeMap::new();
+        for frame in peer.hears(connection) {
+            if let Frame::Piece { number, offset, part, .. } = frame {
+                ends.insert(number, usize::try_from(offset).unwrap() + part.len());
+            }
+        }
+        ends.remove(&1);
+        assert!(ends.len() == 2 && ends.values().all(|&end| end > 300_000), "{ends:?}");
+    });
+}
+
+#[test]
 fn a_message_that_begins_again_with_another_length_takes_the_place_of_what_was_there() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();
