@@ -162,6 +162,12 @@ impl Connection {
         self.outbound.len() > 2 * FILL_TARGET
     }
 
+    /// Whether what does not wait in an outbox may be added. Reading stops long before, but a driver may go on with it, and what comes
+    /// over another connection may have to be said here.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outbound.len() <= 4 * FILL_TARGET
+    }
+
     /// Whether anything is under way: such a connection is never closed for being idle.
     pub(crate) fn is_busy(&self) -> bool {
         !self.carried.is_empty()

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 
 use super::Node;
 use crate::action::{Action, TransportAction};
-use crate::connection::{Connection, FILL_TARGET, Phase, Probe};
+use crate::connection::{Connection, Phase, Probe};
 use crate::conversation::{Outstanding, QueryState};
 use crate::id::{ConnectionId, NodeId, QueryId};
 use crate::note::Cause;
@@ -352,17 +352,16 @@ impl Node {
 
     /// Appends a packet that is not sealed.
     pub(super) fn write_raw(&mut self, on: ConnectionId, put: impl FnOnce(&mut Vec<u8>)) {
-        let Some(connection) = self.connections.get_mut(&on) else { return };
-        if connection.outbound.len() > 4 * FILL_TARGET {
-            // Reading has stopped long before; a driver that goes on reading does not make this grow.
-            return;
-        }
+        let Some(connection) = self.connections.get_mut(&on).filter(|connection| connection.has_room()) else { return };
         put(connection.outbound.tail());
         self.wrote_raw(on);
     }
 
     /// Seals a frame at once, whatever waits.
     pub(super) fn seal_now(&mut self, on: ConnectionId, session: SessionId, frame: &Frame<'_>) {
+        if self.connections.get(&on).is_none_or(|connection| !connection.has_room()) {
+            return;
+        }
         self.seal(on, session, |_, _, plaintext| {
             frame.put(plaintext);
             Vec::new()

@@ -103,6 +103,8 @@
 //!   refused (`regressions_storm.rs`, `tests/sim/tests/cut_off.rs`);
 //! - that a session had ended was said over one connection and overtaken on another by what came of its end, so that a query of which the
 //!   peer had taken nothing counted as lost there (`regressions_storm.rs`, `tests/sim/tests/sessions.rs`);
+//! - the ends of sessions piled up on a connection from which a peer takes next to nothing, while it makes one session after another over
+//!   a second: found by asking what that first mending adds to (`tests/sim/tests/limits.rs`);
 //! - one stranger that was needed kept all peers that had been asked something once in a full table: found by asking why nobody noticed a
 //!   mutant (`tests/sim/tests/peers.rs`).
 //!

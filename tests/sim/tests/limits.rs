@@ -200,6 +200,27 @@ fn over_one_connection_few_handshakes_wait_to_be_confirmed() {
 }
 
 #[test]
+fn that_sessions_end_fills_no_memory_where_nobody_takes_it() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, unread) = Peer::meets(node, now);
+        let read = peer.connects();
+        for _ in 0..40 {
+            for _ in 0..90 {
+                let mut session = peer.shakes_hands_on(read);
+                peer.says_in(&mut session, read, &[]);
+            }
+            peer.waits(1);
+            // So that it is not found dead.
+            peer.node.handle(peer.now, Event::Written(unread, 1));
+        }
+        assert_eq!(peer.node.usage().connections, 2);
+        assert!((1 << 17..1 << 19).contains(&peer.node.to_write(unread).len()));
+    });
+}
+
+#[test]
 fn what_is_out_of_range_is_handed_back_and_nothing_has_happened() {
     let (mut scene, [(asker, _), (peer, _)]) = connected(|_| {});
     let to = scene.world.id(peer);
