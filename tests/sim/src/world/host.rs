@@ -21,6 +21,8 @@ pub(super) struct Host {
     pub(super) clock: Clock,
     /// The latest instant that the node was told.
     pub(super) told: Instant,
+    /// The latest instant that its application has told it, perhaps.
+    pub(super) commanded: Instant,
     pub(super) powered: bool,
     pub(super) listening: bool,
     /// Its process stands still: nothing is read, written or timed.
@@ -47,6 +49,7 @@ impl Host {
             nat: None,
             clock: Clock::default(),
             told: Instant::ZERO,
+            commanded: Instant::ZERO,
             powered: true,
             listening: true,
             frozen: false,
@@ -95,7 +98,7 @@ impl World {
         let strategies = Strategies { addresses: vec![host.address], relays: Vec::new() };
         node.announce(now, strategies).expect("one address fits a record");
         host.node = Some(node);
-        host.told = now;
+        (host.told, host.commanded) = (now, now);
         host.powered = true;
         self.rates.restart(index);
         self.rearm_links(index);

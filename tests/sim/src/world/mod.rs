@@ -181,7 +181,9 @@ impl World {
 
     /// Does something with a node at the present instant, as its own clock tells it.
     pub fn with<R>(&mut self, index: NodeIndex, act: impl FnOnce(&mut Node, Instant) -> R) -> R {
-        let now = self.hosts[index.0].clock.at(self.now);
+        let host = &mut self.hosts[index.0];
+        let now = host.clock.at(self.now);
+        host.commanded = host.commanded.max(now);
         let result = act(self.node(index), now);
         self.commanded();
         result

@@ -60,7 +60,7 @@ impl World {
         let Some(throttle) = host.node.as_ref().map(Node::throttle).filter(|&all| all != Throttle::default()) else {
             return;
         };
-        let now = host.told.max(host.clock.at(self.now));
+        let now = host.told.max(host.commanded).max(host.clock.at(self.now));
         let passed = self.rates.hosts.entry(index).or_default();
         if passed.throttle != throttle {
             *passed = Passed { throttle, ..Passed::default() };
