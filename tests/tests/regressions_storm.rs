@@ -356,3 +356,21 @@ fn the_end_of_a_session_is_not_what_a_peer_is_met_with() {
         > heal",
     );
 }
+
+/// Storm 1306085: a session was old, and ended without a word since the peer was away; but it had just been asked about on a connection
+/// that was being opened, and the peer took it for one that is held and asked something in it.
+#[test]
+fn a_session_does_not_end_while_the_peer_is_asked_about_it() {
+    keeps_every_promise(
+        "> seed 1306085\n\
+        > network latency=35.748ms jitter=0us chunks=whole buffer=64KiB\n\
+        > node alice\n\
+        > node bob\n\
+        > node carol connect=2s authenticate=2s idle=30s probe_idle=3s probe_waiting=1s probe_answer=2s lookup=4s session=38s\n\
+        > node dave\n\
+        > outdate alice carol\n\
+        > ask alice carol never bytes=8B hard=19.27032s\n\
+        > wait 239ms\n\
+        > heal",
+    );
+}

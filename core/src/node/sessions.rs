@@ -408,7 +408,8 @@ impl Node {
     /// A session is old or has sealed much: another takes its place, or, with nobody there, it just ends.
     pub(super) fn renew_timeout(&mut self, sid: SessionId) {
         let Some(session) = self.sessions.get(&sid) else { return };
-        let (peer, idle) = (session.peer, session.can_be_given_up());
+        // A peer that is being asked about it sees that it is held, and may ask something in it.
+        let (peer, idle) = (session.peer, session.can_be_given_up() && session.question.is_none());
         match self.any_connection(peer) {
             Some(on) if session.initiated => {
                 self.arm_in(Timer::Renew(sid), self.settings.session);

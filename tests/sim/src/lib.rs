@@ -105,6 +105,8 @@
 //!   peer had taken nothing counted as lost there (`regressions_storm.rs`, `tests/sim/tests/sessions.rs`);
 //! - the ends of sessions piled up on a connection from which a peer takes next to nothing, while it makes one session after another over
 //!   a second: found by asking what that first mending adds to (`tests/sim/tests/limits.rs`);
+//! - a session that was old ended without a word although the peer had just been asked about it, and asked something in it
+//!   (`regressions_storm.rs`);
 //! - one stranger that was needed kept all peers that had been asked something once in a full table: found by asking why nobody noticed a
 //!   mutant (`tests/sim/tests/peers.rs`).
 //!
@@ -115,8 +117,10 @@
 //! In an hour, on two cores that had other work as well, the program played 340,000 storms with 12,293,999 queries and 157,465 simulated
 //! hours, without a violation. Of 440,000 played on the way there, three showed three of these bugs (the connection that took all of what
 //! may be read, the dead peer, the answer that counted as lost), and five showed four checks that cried without cause. Since then
-//! two nodes have much to say to each other in 15 of 100 storms. Of the first 240,000 of that kind four showed four bugs, and two showed
-//! two checks that cried without cause; an hour of these without a violation is still to come. All are mended, each with its scenario.
+//! two nodes have much to say to each other in 15 of 100 storms. Of the first 700,000 of that kind seven showed seven bugs, and four showed
+//! four checks that cried without cause. The last hour of these, 210,000 with 7,768,648 queries and 97,377 simulated hours, showed no bug
+//! and one such check; the storms after it showed one bug more, and an hour without anything is still to come. All are mended, each with
+//! its scenario.
 
 pub mod adversary;
 mod choice;
