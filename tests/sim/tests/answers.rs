@@ -151,11 +151,8 @@ fn half_a_message_is_kept_while_the_rest_comes_slowly() {
     let node = scene.add_node();
     scene.world.with(node, |node, now| {
         let (mut peer, connection) = Peer::meets(node, now);
-        let Frame::Query { part: message, .. } = peer.query(0, KEEP) else { unreachable!() };
-        let total = u32::try_from(message.len()).unwrap();
-        let (first, rest) = message.split_at(10);
-        peer.says(connection, &[Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total, part: first.to_vec() }]);
-        let rest = Frame::Piece { of: 1, number: 0, offset: 10, part: rest.to_vec() };
+        let [first, rest] = peer.query_in_parts(0);
+        peer.says(connection, &[first]);
         for bytes in framed(&peer.session.seal(&rest.encode())).chunks(3) {
             peer.waits(1);
             peer.node.handle(peer.now, Event::Received(connection, bytes));

@@ -1,5 +1,4 @@
 //! How long a connection is kept, by what is said of a query.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod by_hand;
 
@@ -8,8 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use egtp::{
-    Action, Config, ConnectionId, Ending, Event, Hint, Identity, Instant, Node, SignedRecord, Strategies,
-    TransportAction,
+    Action, Config, ConnectionId, Ending, Event, Hint, Identity, Node, SignedRecord, Strategies, TransportAction,
 };
 use egtp_sim::scenario::Scenario;
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
@@ -17,7 +15,7 @@ use egtp_sim::second::frame::Frame;
 use egtp_sim::second::packet::{Packet, framed, unframed};
 use egtp_sim::storm::record_scenario;
 
-use by_hand::{PEER_SEED, Peer, take_written};
+use by_hand::{Peer, dialled, dials_the_peer, take_written};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -217,23 +215,4 @@ fn closed(node: &mut Node) -> Vec<ConnectionId> {
         _ => None,
     });
     closed.collect()
-}
-
-/// Learns of the peer that it has these ports, is asked to ask it something, and opens a connection with it.
-fn dials_the_peer(node: &mut Node, now: Instant, ports: &[u16]) -> ConnectionId {
-    let identity = Identity::from_seed(&PEER_SEED);
-    let addresses = ports.iter().map(|&port| ([10, 9, 9, 9], port).into()).collect();
-    let record = SignedRecord::sign(&identity, 1, Strategies { addresses, relays: Vec::new() }).unwrap();
-    node.learn(now, record).unwrap();
-    node.query(now, identity.node_id(), query(KEEP, b"?")).unwrap();
-    let dial = dialled(node).unwrap();
-    node.handle(now, Event::Connected(dial));
-    dial
-}
-
-fn dialled(node: &mut Node) -> Option<ConnectionId> {
-    iter::from_fn(|| node.poll()).find_map(|action| match action {
-        Action::Transport(TransportAction::Connect { connection, .. }) => Some(connection),
-        _ => None,
-    })
 }

@@ -382,11 +382,9 @@ fn an_answer_that_is_under_way_takes_no_place_of_a_query() {
         let Some(Frame::Query { number, .. }) = peer.hears(connection).pop() else { panic!("it has not asked") };
         let half = Frame::Reply { number, code: 0, echo: 0, total: 100_000, part: vec![0; 10_000] };
         peer.says(connection, &[half]);
-        let Frame::Query { number, flags, until, part, .. } = peer.query(1, KEEP) else { unreachable!() };
-        let (first, rest) = part.split_at(10);
-        let total = u32::try_from(part.len()).unwrap();
-        peer.says(connection, &[Frame::Query { number, flags, until, total, part: first.to_vec() }]);
-        peer.says(connection, &[Frame::Piece { of: 1, number, offset: 10, part: rest.to_vec() }]);
+        for part in peer.query_in_parts(1) {
+            peer.says(connection, &[part]);
+        }
         assert_eq!(peer.delivered().len(), 1);
     });
 }

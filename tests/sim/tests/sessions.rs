@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use egtp::{
     Action, Cause, Config, ConnectionId, Delivery, Event, Identity, Instant, Node, QueryId, Reason, SignedRecord,
-    Strategies, TransportAction, Verdict,
+    Strategies, Verdict,
 };
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
 use egtp_sim::second::frame::Frame;
 use egtp_sim::second::packet::{Packet, framed, unframed};
 use egtp_sim::second::session::Session;
 
-use by_hand::{IN_A_MINUTE, PEER_SEED, Peer, take_written};
+use by_hand::{IN_A_MINUTE, PEER_SEED, Peer, dialled, dials_the_peer, take_written};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -246,7 +246,7 @@ fn a_query_whose_session_was_given_up_while_the_peer_was_asked_about_it_has_anot
         peer.node.learn(now, SignedRecord::sign(&identity, 1, strategies).unwrap()).unwrap();
         peer.node.handle(now, Event::Closed(connection, egtp::Ending::Broken));
         peer.node.query(now, to, query(ECHO, b"?")).unwrap();
-        let dial = dials(peer.node).unwrap();
+        let dial = dialled(peer.node).unwrap();
         peer.node.handle(now, Event::Connected(dial));
         assert!(matches!(peer.hears(dial)[..], [Frame::Ping { .. }]));
         // There is room for two sessions, and the other two are in use.
@@ -322,7 +322,7 @@ fn nothing_long_is_said_to_a_peer_that_was_dialled_before_it_can_know_who_says_i
         let strategies = Strategies { addresses: vec![([10, 9, 9, 9], 2).into()], relays: Vec::new() };
         peer.node.learn(now, SignedRecord::sign(&identity, 1, strategies).unwrap()).unwrap();
         peer.node.query(now, to, query(KEEP, b"?")).unwrap();
-        let dial = dials(peer.node).unwrap();
+        let dial = dialled(peer.node).unwrap();
         peer.node.handle(now, Event::Connected(dial));
         let stale = Packet::Stale { sid: 1u64.to_be_bytes(), counter: 0 }.encode();
         peer.node.handle(now, Event::Received(dial, &framed(&stale)));
@@ -340,12 +340,7 @@ fn what_a_peer_was_met_with_counts_for_nothing_once_its_session_has_ended() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();
     scene.world.with(node, |node, now| {
-        let identity = Identity::from_seed(&PEER_SEED);
-        let strategies = Strategies { addresses: vec![([10, 9, 9, 9], 2).into()], relays: Vec::new() };
-        node.learn(now, SignedRecord::sign(&identity, 1, strategies).unwrap()).unwrap();
-        node.query(now, identity.node_id(), query(ECHO, b"?")).unwrap();
-        let dial = dials(node).unwrap();
-        node.handle(now, Event::Connected(dial));
+        let dial = dials_the_peer(node, now, &[1]);
         let hello = unframed(&mut take_written(node, now, dial)).remove(0);
         let (mut peer, _) = Peer::other_meets(node, now, 8);
         peer.session = peer.answers_hello(dial, &hello, 0);
@@ -386,13 +381,6 @@ fn an_old_session_with_a_peer_that_is_not_there_ends() {
 
 fn is_hello(packet: &[u8]) -> bool {
     matches!(Packet::parse(packet), Some(Packet::Hello { .. }))
-}
-
-fn dials(node: &mut Node) -> Option<ConnectionId> {
-    iter::from_fn(|| node.poll()).find_map(|action| match action {
-        Action::Transport(TransportAction::Connect { connection, .. }) => Some(connection),
-        _ => None,
-    })
 }
 
 fn verdicts(node: &mut Node) -> Vec<(QueryId, Result<Vec<u8>, Reason>)> {

@@ -5,8 +5,11 @@
 use std::iter;
 use std::time::Duration;
 
-use egtp::{Action, ConnectionId, Delivery, Ending, Event, Instant, Node, NodeId, ReplyToken};
-use egtp_sim::scene::KEEP;
+use egtp::{
+    Action, ConnectionId, Delivery, Ending, Event, Instant, Node, NodeId, ReplyToken, SignedRecord, Strategies,
+    TransportAction,
+};
+use egtp_sim::scene::{KEEP, query};
 use egtp_sim::second::frame::Frame;
 use egtp_sim::second::handshake::{HelloPayload, Initiator, Responder, WelcomePayload};
 use egtp_sim::second::identity::Identity;
@@ -161,6 +164,17 @@ impl<'a> Peer<'a> {
         Frame::query(number, IN_A_MINUTE, &message.encode())
     }
 
+    /// A query that a handler keeps, in two parts of which the first has ten bytes.
+    pub fn query_in_parts(&self, number: u64) -> [Frame; 2] {
+        let Frame::Query { flags, until, part, .. } = self.query(number, KEEP) else { unreachable!() };
+        let (first, rest) = part.split_at(10);
+        let total = u32::try_from(part.len()).unwrap();
+        [
+            Frame::Query { number, flags, until, total, part: first.to_vec() },
+            Frame::Piece { of: 1, number, offset: 10, part: rest.to_vec() },
+        ]
+    }
+
     /// The answer to a query of the node's.
     pub fn reply_to(&self, number: u64, query: &[u8], body: &[u8]) -> Frame {
         let asked = Message::parse(query).unwrap();
@@ -232,4 +246,24 @@ pub fn take_written(node: &mut Node, now: Instant, connection: ConnectionId) -> 
         written.extend(bytes);
     }
     written
+}
+
+/// Learns of the peer that it has these ports, is asked to ask it something, and opens a connection with it.
+pub fn dials_the_peer(node: &mut Node, now: Instant, ports: &[u16]) -> ConnectionId {
+    let identity = egtp::Identity::from_seed(&PEER_SEED);
+    let addresses = ports.iter().map(|&port| ([10, 9, 9, 9], port).into()).collect();
+    let record = SignedRecord::sign(&identity, 1, Strategies { addresses, relays: Vec::new() }).unwrap();
+    node.learn(now, record).unwrap();
+    node.query(now, identity.node_id(), query(KEEP, b"?")).unwrap();
+    let dial = dialled(node).unwrap();
+    node.handle(now, Event::Connected(dial));
+    dial
+}
+
+/// The connection that the node wants opened.
+pub fn dialled(node: &mut Node) -> Option<ConnectionId> {
+    iter::from_fn(|| node.poll()).find_map(|action| match action {
+        Action::Transport(TransportAction::Connect { connection, .. }) => Some(connection),
+        _ => None,
+    })
 }
