@@ -180,10 +180,8 @@ fn half_a_message_is_kept_while_the_rest_of_it_is_not_read() {
     let node = scene.add_node_with(a_million_bytes_for_a_peer());
     scene.world.with(node, |node, now| {
         let (mut peer, connection) = Peer::meets(node, now);
-        let Frame::Query { part: message, .. } = peer.query(9, KEEP) else { unreachable!() };
-        let total = u32::try_from(message.len()).unwrap();
-        let (first, rest) = message.split_at(10);
-        peer.says(connection, &[Frame::Query { number: 9, flags: 0, until: IN_A_MINUTE, total, part: first.to_vec() }]);
+        let [first, rest] = peer.query_in_parts(9);
+        peer.says(connection, &[first]);
         let queries: Vec<Frame> = (0..4).map(|number| peer.query(number, KEEP)).collect();
         peer.says(connection, &queries);
         for token in peer.delivered() {
@@ -195,7 +193,7 @@ fn half_a_message_is_kept_while_the_rest_of_it_is_not_read() {
         }
         assert_eq!(peer.node.wants_read(connection), 0);
         take_written(peer.node, peer.now, connection);
-        peer.says(connection, &[Frame::Piece { of: 1, number: 9, offset: 10, part: rest.to_vec() }]);
+        peer.says(connection, &[rest]);
         let mut actions = iter::from_fn(|| peer.node.poll());
         assert!(actions.any(|action| matches!(action, Action::Deliver(Delivery::Query { .. }))));
     });
