@@ -86,6 +86,20 @@ impl Pace {
         of(one) + of(other)
     }
 
+    /// The same for as long as something `takes` besides: while it is under way more may be given to either of the two.
+    pub(super) fn busy_during(&self, one: NodeIndex, other: NodeIndex, at: Instant, takes: Duration) -> Duration {
+        let times = [one, other].into_iter().filter_map(|node| self.busy.get(&node)).flatten();
+        let mut times: Vec<_> = times.filter(|&&(_, until)| until >= at).collect();
+        times.sort();
+        let mut busy = Duration::ZERO;
+        for &(from, until) in times {
+            if from <= at + takes + busy {
+                busy += until.saturating_since(from.max(at));
+            }
+        }
+        busy
+    }
+
     /// How long it takes at most to carry so many bytes and what goes around them, with nothing in the way.
     fn cost(&self, from: NodeIndex, to: NodeIndex, bytes: usize) -> Duration {
         let bytes = (bytes as u64 + bytes as u64 / 64 + AROUND) * INEFFICIENCY;

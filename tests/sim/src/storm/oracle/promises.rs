@@ -54,7 +54,8 @@ impl Model {
             return Some(since.max(settled));
         }
         let since = since.max(settled);
-        Some(since + self.pace.ways(WAYS) + GRACE + self.pace.busy(from, to, since))
+        let takes = self.pace.ways(WAYS) + GRACE;
+        Some(since + takes + self.pace.busy_during(from, to, since, takes))
     }
 
     /// When what is said just once is through: if anything is wrong, or was until lately, it may get lost.
