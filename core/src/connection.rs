@@ -147,9 +147,10 @@ impl Connection {
         !self.dialled && self.peer.is_none()
     }
 
-    /// Whether long packets may go over it: whoever has dialled takes them, and whoever was dialled does so from the first record on.
+    /// Whether long packets may go over it: whoever has dialled takes them, and whoever was dialled does so from the first record on; before
+    /// that it says nothing in a record of its own.
     pub(crate) fn takes_long_packets(&self) -> bool {
-        !self.dialled || self.introduced
+        !self.dialled || self.introduced || self.brought_a_record
     }
 
     /// Whether new queries may go over it.

@@ -311,7 +311,8 @@ impl Node {
             return;
         }
         let mut kept = false;
-        for (bit, &sid) in handshake.asked.iter().enumerate() {
+        // The best one last, so that it is this one in which the peer has shown itself here.
+        for (bit, &sid) in handshake.asked.iter().enumerate().rev() {
             if self.sessions.get(&sid).is_some_and(|session| session.has_ended()) {
                 // The peer has said so meanwhile, and its answers in it may still come.
             } else if payload.held & (1 << bit) == 0 {

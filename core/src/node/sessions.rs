@@ -77,6 +77,10 @@ impl Node {
 
     /// Asks the peer whether it still holds this session.
     fn ask(&mut self, on: ConnectionId, sid: SessionId) {
+        let Some(peer) = self.sessions.get(&sid).map(|session| session.peer) else { return };
+        // What has just been settled over a connection may have been all that kept it.
+        let open = Some(on).filter(|on| self.connections.contains_key(on));
+        let Some(on) = open.or_else(|| self.any_connection(peer)) else { return };
         let token = self.random.token();
         if let Some(session) = self.sessions.get_mut(&sid) {
             session.question = Some(Question { token, on });
@@ -192,9 +196,9 @@ impl Node {
             }
             self.ask(on, best);
         } else if initiated {
-            // A record must follow the handshake, or the peer's half of the session expires.
+            // A record must follow the handshake, on the same way, or the peer's half of the session expires.
             let waiting = self.peers.get(&peer_id).is_some_and(|peer| !peer.held.is_empty());
-            if !waiting {
+            if !waiting || self.path(peer_id) != Some(on) {
                 self.send_urgent_bytes(on, sid, Vec::new(), false);
             }
         }
@@ -250,8 +254,10 @@ impl Node {
         if !matches!(session.phase, SessionPhase::Draining) || !session.is_at_rest() {
             return;
         }
-        // What was said first on the connection over which it was made may be under way still, and with it whose that connection is.
-        if self.connections.get(&session.made_on).is_some_and(|connection| !connection.brought_a_record) {
+        // What was said first on a connection may be under way still, and with it whose that connection is: on the one over which it was
+        // made, or one over which the peer is asked about it.
+        let is_silent = |connection: &Connection| !connection.brought_a_record;
+        if session.question.is_some() || self.connections.get(&session.made_on).is_some_and(is_silent) {
             return;
         }
         let best = self.best_session(session.peer).and_then(|best| self.sessions.get(&best));

@@ -9,9 +9,10 @@ use std::iter;
 use std::time::Duration;
 
 use egtp::{
-    Action, Cause, Config, ConnectionId, Delivery, Event, Identity, Instant, Node, QueryId, Reason, SignedRecord,
-    Strategies, Verdict,
+    Action, Cause, Config, ConnectionId, Delivery, Event, Identity, Instant, Node, NodeId, QueryId, Reason,
+    SignedRecord, Strategies, Verdict,
 };
+use egtp_sim::NodeIndex;
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
 use egtp_sim::second::frame::Frame;
 use egtp_sim::second::packet::{Packet, framed, unframed};
@@ -282,6 +283,97 @@ fn that_a_session_ends_is_said_over_each_connection_so_that_nothing_overtakes_it
 }
 
 #[test]
+fn a_session_about_which_a_peer_is_asked_over_a_new_connection_does_not_end_before_the_answer() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        peer.says(first, &[Frame::Leave { step: 0 }]);
+        let dial = dials_the_peer(peer.node, now, &[1]);
+        let Some(Frame::Ping { token, .. }) = peer.hears(dial).pop() else { panic!("nothing is asked there") };
+        let (mut before, second) = peer.shakes_hands_again();
+        let session = peer.session.clone();
+        let said = peer.hears_in(&[&session, &before], second);
+        let Some(Frame::Ping { token: better, .. }) = said.first() else { panic!("{said:?}") };
+        peer.says(second, &[Frame::Pong { token: *better, held: 0 }]);
+        assert_eq!(peer.node.usage().sessions, 2);
+        // Now the peer has met the node there, and is told that it ends.
+        peer.says_in(&mut before, dial, &[Frame::Pong { token, held: 0 }]);
+        assert_eq!(peer.node.usage().sessions, 1);
+        for connection in [first, dial, second] {
+            let said = peer.hears_in(&[&before, &session], connection);
+            assert!(said.iter().any(|frame| matches!(frame, Frame::Break { code: 3, .. })), "{said:?}");
+        }
+    });
+}
+
+/// A node that has dialled a peer, which has dialled it as well; queries go over the second connection, in the better of two sessions.
+struct Both<'a> {
+    peer: Peer<'a>,
+    dialled: ConnectionId,
+    accepted: ConnectionId,
+    worse: Session,
+}
+
+impl<'a> Both<'a> {
+    fn dial(node: &'a mut Node, now: Instant) -> Self {
+        assert!(node.id() > peer_id(), "queries go over what the peer has dialled");
+        let dialled = dials_the_peer(node, now, &[1]);
+        let hello = unframed(&mut take_written(node, now, dialled)).remove(0);
+        let (mut peer, _) = Peer::other_meets(node, now, 8);
+        peer.session = peer.answers_hello(dialled, &hello, 0);
+        assert!(matches!(peer.hears(dialled)[..], [Frame::Query { number: 0, .. }]));
+        let (worse, accepted) = peer.shakes_hands_again();
+        let said = peer.hears(accepted);
+        let Some(Frame::Ping { token, .. }) = said.first() else { panic!("{said:?}") };
+        peer.says(accepted, &[Frame::Pong { token: *token, held: 0 }]);
+        Self { peer, dialled, accepted, worse }
+    }
+
+    /// Says over the first connection that the session is unknown in which something was said there, and answers the handshake that comes
+    /// of it: which of the two it holds.
+    fn doubts(&mut self, held: u8) {
+        let Self { ref mut peer, dialled, .. } = *self;
+        let stale = framed(&Packet::Stale { sid: [5; 8], counter: 0 }.encode());
+        peer.node.handle(peer.now, Event::Received(dialled, &stale));
+        let said = unframed(&mut take_written(peer.node, peer.now, dialled));
+        let hello = said.iter().find(|packet| is_hello(packet)).unwrap();
+        peer.session = peer.answers_hello(dialled, hello, held);
+    }
+}
+
+#[test]
+fn a_better_session_is_asked_about_though_the_connection_is_left_over_which_it_was_made() {
+    let mut config = Config::default();
+    config.timers.session = SECOND;
+    let (mut scene, node) = with_a_larger_id(config);
+    scene.world.with(node, |node, now| {
+        let mut both = Both::dial(node, now);
+        both.peer.says_in(&mut both.worse, both.dialled, &[Frame::Leave { step: 1 }]);
+        // The better one is old, and is replaced; the worse one is lost, and with it what kept the first connection.
+        both.peer.now = now + 2 * SECOND;
+        both.doubts(0b01);
+        let session = both.peer.session.clone();
+        let said = unframed(&mut take_written(both.peer.node, both.peer.now, both.accepted));
+        let opened = said.iter().find_map(|packet| session.open(packet));
+        let frames = opened.and_then(|(_, plaintext)| Frame::parse_all(&plaintext)).unwrap_or_default();
+        assert!(matches!(frames[..], [Frame::Ping { .. }, ..]), "{frames:?}");
+    });
+}
+
+#[test]
+fn a_record_follows_a_handshake_on_its_connection_though_queries_go_over_another() {
+    let (mut scene, node) = with_a_larger_id(Config::default());
+    scene.world.with(node, |node, now| {
+        let mut both = Both::dial(node, now);
+        let to = both.peer.id();
+        both.peer.node.query(now, to, query(KEEP, b"not written yet")).unwrap();
+        both.doubts(0);
+        assert_eq!(both.peer.hears_records(&[&both.peer.session.clone()], both.dialled), [Vec::new()]);
+    });
+}
+
+#[test]
 fn that_a_query_is_given_up_is_said_before_another_is_asked_in_a_better_session() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();
@@ -377,6 +469,22 @@ fn an_old_session_with_a_peer_that_is_not_there_ends() {
         peer.waits(60);
         assert_eq!(peer.node.usage().sessions, 0);
     });
+}
+
+fn peer_id() -> NodeId {
+    Identity::from_seed(&PEER_SEED).node_id()
+}
+
+/// A node whose id is larger than the peer's.
+fn with_a_larger_id(config: Config) -> (Scene, NodeIndex) {
+    let mut scene = Scene::new(1);
+    let config = config.check().unwrap();
+    loop {
+        let node = scene.add_node_with(config.clone());
+        if scene.world.id(node) > peer_id() {
+            return (scene, node);
+        }
+    }
 }
 
 fn is_hello(packet: &[u8]) -> bool {
