@@ -394,36 +394,53 @@ fn that_a_query_is_given_up_is_said_before_another_is_asked_in_a_better_session(
     });
 }
 
+/// A long answer waits in the worse of two sessions, since the peer takes nothing any more; and then the peer is dialled, and in doubt is
+/// asked in a handshake which of the two it holds.
+fn dials_in_doubt<'a>(node: &'a mut Node, now: Instant) -> (Peer<'a>, Session, ConnectionId, Vec<u8>) {
+    let (mut peer, first) = Peer::meets(node, now);
+    let to = peer.id();
+    let token = peer.asks(first);
+    let (worse, second) = peer.shakes_hands_again();
+    peer.node.handle(now, Event::Closed(first, egtp::Ending::Broken));
+    peer.node.query(now, to, query(KEEP, b"?")).unwrap();
+    take_written(peer.node, now, second);
+    peer.says(second, &[Frame::Ping { token: 1, asked: Vec::new() }]);
+    peer.node.reply(now, token, long_body(100_000)).unwrap();
+    peer.says(second, &[Frame::Leave { step: 0 }]);
+    let dial = dials_the_peer(peer.node, now, &[2]);
+    let stale = Packet::Stale { sid: 1u64.to_be_bytes(), counter: 0 }.encode();
+    peer.node.handle(now, Event::Received(dial, &framed(&stale)));
+    let said = unframed(&mut take_written(peer.node, now, dial));
+    let hello = said.into_iter().find(|packet| is_hello(packet)).unwrap();
+    (peer, worse, dial, hello)
+}
+
 #[test]
 fn nothing_long_is_said_to_a_peer_that_was_dialled_before_it_can_know_who_says_it() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();
     scene.world.with(node, |node, now| {
-        let (mut peer, first) = Peer::meets(node, now);
-        let to = peer.id();
-        let token = peer.asks(first);
-        let (_, second) = peer.shakes_hands_again();
-        peer.node.handle(now, Event::Closed(first, egtp::Ending::Broken));
-        peer.node.query(now, to, query(KEEP, b"?")).unwrap();
-        take_written(peer.node, now, second);
-        // An answer waits in the worse session, since the peer takes nothing any more, and then it is dialled: it has started again.
-        peer.says(second, &[Frame::Ping { token: 1, asked: Vec::new() }]);
-        peer.node.reply(now, token, long_body(100_000)).unwrap();
-        peer.says(second, &[Frame::Leave { step: 0 }]);
-        let identity = Identity::from_seed(&PEER_SEED);
-        let strategies = Strategies { addresses: vec![([10, 9, 9, 9], 2).into()], relays: Vec::new() };
-        peer.node.learn(now, SignedRecord::sign(&identity, 1, strategies).unwrap()).unwrap();
-        peer.node.query(now, to, query(KEEP, b"?")).unwrap();
-        let dial = dialled(peer.node).unwrap();
-        peer.node.handle(now, Event::Connected(dial));
-        let stale = Packet::Stale { sid: 1u64.to_be_bytes(), counter: 0 }.encode();
-        peer.node.handle(now, Event::Received(dial, &framed(&stale)));
-        let said = unframed(&mut take_written(peer.node, now, dial));
-        let hello = said.iter().find(|packet| is_hello(packet)).unwrap();
-        peer.answers_hello(dial, hello, 0);
+        // It has started again.
+        let (mut peer, _, dial, hello) = dials_in_doubt(node, now);
+        peer.answers_hello(dial, &hello, 0);
         let said = unframed(&mut take_written(peer.node, now, dial));
         assert!(matches!(Packet::parse(&said[0]), Some(Packet::Sealed { sid: [5, ..], .. })), "{:?}", said[0]);
         assert!(said[0].len() <= 4_096);
+    });
+}
+
+#[test]
+fn a_peer_that_holds_two_sessions_knows_by_the_first_record_in_the_better_one_who_says_it() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, worse, dial, hello) = dials_in_doubt(node, now);
+        peer.answers_hello(dial, &hello, 0b11);
+        let better = peer.session.clone();
+        let said = unframed(&mut take_written(peer.node, now, dial));
+        assert!(better.open(&said[0]).is_some() && said[0].len() <= 4_096);
+        // The long answer follows, with nothing between.
+        assert!(worse.open(&said[1]).is_some() && said[1].len() > 4_096, "{}", said[1].len());
     });
 }
 
