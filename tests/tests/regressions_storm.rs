@@ -374,3 +374,24 @@ fn a_session_does_not_end_while_the_peer_is_asked_about_it() {
         > heal",
     );
 }
+
+/// Storm 1830019: a peer had started again, and did not answer what it was asked in a session that it had lost, since the two shook hands
+/// on another connection meanwhile. The session waited for that answer for ever.
+#[test]
+fn a_session_that_a_peer_has_lost_does_not_wait_for_an_answer_in_it() {
+    keeps_every_promise(
+        "> seed 1830019\n\
+        > network latency=3.529ms jitter=0us chunks=whole buffer=64KiB bandwidth=16051\n\
+        > node alice\n\
+        > node bob\n\
+        > crash alice\n\
+        > start alice\n\
+        > ask alice bob echo bytes=3896B hard=17.248533s\n\
+        > ask bob alice echo bytes=8B hard=17.248533s\n\
+        > wait 88ms\n\
+        > crash alice\n\
+        > start alice\n\
+        > ask alice bob echo bytes=8B hard=16.372024s\n\
+        > heal",
+    );
+}

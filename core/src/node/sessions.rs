@@ -255,9 +255,10 @@ impl Node {
             return;
         }
         // What was said first on a connection may be under way still, and with it whose that connection is: on the one over which it was
-        // made, or one over which the peer is asked about it.
-        let is_silent = |connection: &Connection| !connection.brought_a_record;
-        if session.question.is_some() || self.connections.get(&session.made_on).is_some_and(is_silent) {
+        // made, and on one over which the peer is asked about it.
+        let asked_on = session.question.as_ref().map(|question| question.on);
+        let mut first = asked_on.into_iter().chain([session.made_on]).filter_map(|on| self.connections.get(&on));
+        if first.any(|connection| !connection.brought_a_record) {
             return;
         }
         let best = self.best_session(session.peer).and_then(|best| self.sessions.get(&best));
