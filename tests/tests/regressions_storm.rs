@@ -395,3 +395,49 @@ fn a_session_that_a_peer_has_lost_does_not_wait_for_an_answer_in_it() {
         > heal",
     );
 }
+
+/// Storm 1959780: a peer answered twice that it holds a session, on two connections, and ended it before what came first over the second
+/// one was there. It came in that session, said nothing any more, and what followed it was too long for a stranger.
+#[test]
+fn a_session_does_not_end_before_what_is_said_first_in_it_is_there() {
+    keeps_every_promise(
+        "> seed 1959780\n\
+        > network latency=21.578ms jitter=0us chunks=whole buffer=1606B bandwidth=3443\n\
+        > node alice reply_bytes_per_peer=25646 idle=100s up_per_connection=85682\n\
+        > node bob\n\
+        > ask alice bob echo bytes=6238B hard=11.441229s\n\
+        > ask bob alice echo bytes=5229B hard=11.441229s\n\
+        > wait 721ms\n\
+        > wait 43.402ms\n\
+        > wait 193ms\n\
+        > ask alice bob echo bytes=10033B hard=8.521655s\n\
+        > wait 500ms\n\
+        > ask bob alice echo bytes=11491B hard=6.224454s\n\
+        > ask alice bob echo bytes=7763B hard=6.224454s\n\
+        > wait 795ms\n\
+        > ask alice bob echo bytes=8B hard=15.929616s\n\
+        > wait 266ms\n\
+        > ask alice bob echo bytes=8B hard=3.202928s\n\
+        > wait 806ms\n\
+        > wait 91.589ms\n\
+        > break-next 517B\n\
+        > wait 683ms\n\
+        > ask alice bob echo bytes=16024B hard=19.280468s\n\
+        > wait 719ms\n\
+        > wait 103ms\n\
+        > wait 26.644ms\n\
+        > crash bob\n\
+        > wait 124.131ms\n\
+        > start bob\n\
+        > ask bob alice echo bytes=7307B hard=683.85ms\n\
+        > wait 428ms\n\
+        > wait 388ms\n\
+        > wait 514ms\n\
+        > wait 344ms\n\
+        > wait 707ms\n\
+        > ask bob alice echo bytes=7742B hard=7.945255s\n\
+        > wait 708ms\n\
+        > cut alice bob\n\
+        > heal",
+    );
+}

@@ -215,6 +215,7 @@ fn frames() {
                 part: section.bytes("part"),
             },
             "LEAVE" => Frame::Leave { step: byte("step") },
+            "DRAINED" => Frame::Drained,
             other => panic!("no such frame: {other}"),
         };
         let bytes = frame.encode();

@@ -116,7 +116,7 @@ impl Node {
     pub(super) fn admit(&mut self, arrival: Arrival, asking: Asking) -> bool {
         let (Arrival { on, session, .. }, Asking { number, until, .. }) = (arrival, asking);
         let Some(state) = self.sessions.get_mut(&session) else { return false };
-        let peer = state.peer;
+        let (peer, is_over) = (state.peer, state.heard_drained);
         let others = state.assemblies.keys().filter(|&&(carries, other)| carries == Carries::Query && other != number);
         let beginning = others.count();
         let code = match state.numbers.state(number) {
@@ -144,6 +144,9 @@ impl Node {
             code
         } else if self.stopping.is_some() {
             Some(RefuseCode::ShuttingDown)
+        } else if is_over {
+            // It was overtaken: its asker has given it up.
+            Some(RefuseCode::Cancelled)
         } else if until <= self.now {
             Some(RefuseCode::TooLate)
         } else if waiting >= self.limits.incoming_per_peer {
@@ -302,8 +305,8 @@ impl Node {
     fn send_reply(&mut self, incoming: &Incoming, code: ReplyCode, body: &[u8]) {
         let Origin::Remote { session, number, connection, echo } = incoming.origin else { return };
         let peer = incoming.from;
-        let has_ended = self.sessions.get(&session).is_none_or(|session| session.has_ended());
-        if has_ended || self.peers.get(&peer).is_none_or(|peer| peer.connections.is_empty()) {
+        if !self.sessions.contains_key(&session) || self.peers.get(&peer).is_none_or(|peer| peer.connections.is_empty())
+        {
             self.note(Cause::ReplyUndeliverable, Some(peer), None);
             self.after_answer(incoming, session, connection);
             return;
@@ -355,7 +358,7 @@ impl Node {
 
     fn after_answer(&mut self, incoming: &Incoming, session: SessionId, connection: ConnectionId) {
         self.pump(incoming.from);
-        self.close_if_drained(session);
+        self.drain_session(session);
         self.finish_leave(connection);
     }
 }

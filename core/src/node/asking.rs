@@ -268,7 +268,7 @@ impl Node {
         }
         self.pump(outstanding.to);
         if let Some((session, _)) = outstanding.state.numbered() {
-            self.close_if_drained(session);
+            self.drain_session(session);
         }
         self.abandon_reach_if_idle(outstanding.to);
     }
@@ -389,7 +389,7 @@ impl Node {
             self.put_down(connection, query);
         }
         self.retire_session(session);
-        self.close_if_drained(session);
+        self.drain_session(session);
         self.reach(peer);
     }
 

@@ -173,7 +173,7 @@ impl Node {
             self.timers.arm(self.now, Timer::Assemblies(sid), at);
         }
         self.pump(peer);
-        self.close_if_drained(sid);
+        self.drain_session(sid);
     }
 
     /// Whether a packet of the peer's is on its way in, or may be there and is not read.

@@ -211,9 +211,9 @@ impl Node {
                 session.heard_on = None;
             }
         }
-        for &sid in sessions.iter().filter(|_| connection.peer.is_some()) {
+        for &sid in &sessions {
             self.drop_cut_off_queries(sid, id);
-            self.tell_done_again(sid);
+            self.say_again(sid, connection.peer.is_some());
         }
         for &query in &connection.carried {
             self.lost_on_the_way(query);
@@ -235,7 +235,7 @@ impl Node {
         self.reach(peer);
         self.pump(peer);
         if self.any_connection(peer).is_some() {
-            self.close_drained(peer);
+            self.drain(peer);
         }
         self.abandon_reach_if_idle(peer);
         self.reach_waiters();

@@ -181,6 +181,8 @@ impl Digest {
             last_used,
             question,
             answered,
+            said_drained,
+            heard_drained,
             numbers,
             incoming,
             assemblies,
@@ -194,6 +196,7 @@ impl Digest {
         } = session;
         self.add("session", &(id, peer_id, peer, initiated, made_on, generation, handshake_hash, phase));
         self.add("times", &(clock, peer_clock, heard_on, last_used, question, answered));
+        self.add("drained", &(said_drained, heard_drained));
         self.add("received", &(opener, numbers, incoming, assemblies, acknowledge));
         self.add("sent", &(next_number, unsettled, outstanding, most_outstanding, given_up, outbox));
     }

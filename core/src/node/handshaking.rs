@@ -258,9 +258,7 @@ impl Node {
     fn welcome_given(&self, shown: &[u8; 32]) -> Option<Vec<u8>> {
         self.tentative.iter().filter_map(|sid| self.sessions.get(sid)).find_map(|session| match &session.phase {
             SessionPhase::Tentative { ephemeral, welcome, .. } if ephemeral == shown => Some(welcome.clone()),
-            SessionPhase::Tentative { .. } | SessionPhase::Confirmed | SessionPhase::Draining | SessionPhase::Ended => {
-                None
-            }
+            SessionPhase::Tentative { .. } | SessionPhase::Confirmed | SessionPhase::Draining => None,
         })
     }
 
@@ -311,11 +309,9 @@ impl Node {
             return;
         }
         let mut kept = false;
-        // The best one last, so that it is this one in which the peer has shown itself here.
+        // The best one last, so that it is in this one that the peer has shown itself here.
         for (bit, &sid) in handshake.asked.iter().enumerate().rev() {
-            if self.sessions.get(&sid).is_some_and(|session| session.has_ended()) {
-                // The peer has said so meanwhile, and its answers in it may still come.
-            } else if payload.held & (1 << bit) == 0 {
+            if payload.held & (1 << bit) == 0 {
                 self.lose_session(sid);
             } else if self.sessions.contains_key(&sid) {
                 self.has_shown(sid, on);

@@ -69,6 +69,7 @@ impl Node {
         if proposal {
             self.say_leave(id, peer, LeaveStep::Answer);
         }
+        self.drain(peer);
         self.finish_leave(id);
     }
 
@@ -133,7 +134,7 @@ impl Node {
         }
         let sessions = connection.peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.sessions.clone());
         for sid in sessions.unwrap_or_default() {
-            self.close_if_drained(sid);
+            self.drain_session(sid);
         }
         self.finish_leave(id);
     }

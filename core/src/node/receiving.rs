@@ -128,7 +128,7 @@ impl Node {
         }
         self.pump(peer);
         if is_first {
-            self.close_drained(peer);
+            self.drain(peer);
         }
     }
 
@@ -176,8 +176,8 @@ impl Node {
                 self.send_urgent(on, sid, &Frame::Pong { token, held });
                 Ok(())
             }
-            Frame::Pong { token, .. } => {
-                self.pong(sid, token);
+            Frame::Pong { token, held } => {
+                self.pong(sid, token, held);
                 Ok(())
             }
             Frame::Break { code, base, taken } => {
@@ -186,6 +186,10 @@ impl Node {
             }
             Frame::Leave { step } => {
                 self.peer_leaves(on, step == LeaveStep::Proposal);
+                Ok(())
+            }
+            Frame::Drained => {
+                self.peer_drained(sid);
                 Ok(())
             }
         }
@@ -295,11 +299,6 @@ impl Node {
             }
         };
         self.taken_notices_end(sid, is_taken);
-        if code == BreakCode::Superseded && self.awaits_answers(sid, is_taken) {
-            // The peer has answered everything in it. The answers are on their way, perhaps over another connection.
-            self.reach(peer);
-            return;
-        }
         self.end_session(sid, Reason::LostByPeer, |state, number| {
             matches!(state, QueryState::Taken { .. }) || is_taken(number)
         });

@@ -125,7 +125,7 @@ impl Node {
     }
 
     fn push_frame_via(&mut self, session: SessionId, frame: &Frame<'_>, via: Option<ConnectionId>) {
-        if let Some(session) = self.sessions.get_mut(&session).filter(|session| !session.has_ended()) {
+        if let Some(session) = self.sessions.get_mut(&session) {
             session.outbox.push_frame(frame, via);
             let peer = session.peer;
             self.check_congestion(peer);
@@ -299,9 +299,9 @@ impl Node {
         }
     }
 
-    /// What was to be said in a session that the peer has ended meanwhile is said in another.
+    /// What was to be said in a session that has ended meanwhile is said in another.
     fn said_in(&self, session: SessionId, on: ConnectionId) -> SessionId {
-        let has_ended = self.sessions.get(&session).is_some_and(|session| session.has_ended());
+        let has_ended = !self.sessions.contains_key(&session);
         let other = self.peer_on(on).filter(|_| has_ended).and_then(|peer| self.sealing_session(peer));
         other.unwrap_or(session)
     }
@@ -329,7 +329,8 @@ impl Node {
         }
         // Until it has shown any, nothing long goes: what it has answered is still being looked at.
         let Some(shown) = connection.heard_in else { return false };
-        let held = self.sessions.get(&shown).filter(|session| !session.has_ended()).map_or(sid, |session| session.id);
+        let is_kept = self.sessions.get(&shown).is_some_and(|session| !session.said_drained);
+        let held = if is_kept { shown } else { sid };
         self.seal(on, held, |_, _, _| Vec::new());
         true
     }

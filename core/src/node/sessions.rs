@@ -11,7 +11,7 @@ use crate::conversation::QueryState;
 use crate::id::{ConnectionId, IncomingId, NodeId, QueryId};
 use crate::note::Cause;
 use crate::query::{Executed, Reason};
-use crate::session::state::{Agreement, Question, Session, SessionPhase};
+use crate::session::state::{Agreement, Carries, Question, Session, SessionPhase};
 use crate::timer::Timer;
 use crate::wire::code::BreakCode;
 use crate::wire::frame::Frame;
@@ -23,9 +23,6 @@ const PROVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Confirmed sessions with one node besides the best.
 const DRAINING_PER_PEER: usize = 1;
-
-/// Sessions with one node that it has ended, and in which answers are still to come.
-const ENDED_PER_PEER: usize = 1;
 
 impl Node {
     /// The sessions with a peer, the best first.
@@ -75,16 +72,21 @@ impl Node {
         }
     }
 
-    /// Asks the peer whether it still holds this session.
+    /// Asks the peer whether it still holds this session, and those that drain for it.
     fn ask(&mut self, on: ConnectionId, sid: SessionId) {
         let Some(peer) = self.sessions.get(&sid).map(|session| session.peer) else { return };
         // What has just been settled over a connection may have been all that kept it.
         let open = Some(on).filter(|on| self.connections.contains_key(on));
         let Some(on) = open.or_else(|| self.any_connection(peer)) else { return };
         let token = self.random.token();
+        let mut asked = self.sessions_that(peer, Session::drains);
+        asked.retain(|&other| other != sid);
+        asked.truncate(Asked::MAX);
+        let names: Vec<SessionId> =
+            asked.iter().filter_map(|sid| self.sessions.get(sid)).map(|session| session.peer_id).collect();
         if let Some(session) = self.sessions.get_mut(&sid) {
-            session.question = Some(Question { token, on });
-            self.send_urgent(on, sid, &Frame::Ping { token, asked: Asked::None });
+            session.question = Some(Question { token, on, asked });
+            self.send_urgent(on, sid, &Frame::Ping { token, asked: Asked::about(&names) });
         }
     }
 
@@ -109,7 +111,7 @@ impl Node {
         let Some(peer) = self.peer_on(on) else { return };
         let Some(state) = self.peers.get(&peer) else { return };
         let mut sessions = state.sessions.iter().filter_map(|own| self.sessions.get(own));
-        let session = sessions.find(|session| session.peer_id == sid && !session.has_ended());
+        let session = sessions.find(|session| session.peer_id == sid);
         let sent_there = session.is_some_and(|session| counter < session.sealer.counter());
         let asked_lately = state.doubted.is_some_and(|doubted| doubted + PROVE_WITHIN > self.now);
         if !sent_there || asked_lately {
@@ -131,14 +133,32 @@ impl Node {
         }
     }
 
-    /// The peer holds this session.
-    pub(super) fn pong(&mut self, sid: SessionId, token: u64) {
+    /// The peer holds this session, and of those that it was asked about the ones whose bits are set.
+    pub(super) fn pong(&mut self, sid: SessionId, token: u64, held: u8) {
         let Some(session) = self.sessions.get_mut(&sid) else { return };
-        session.answered = true;
         let peer = session.peer;
         self.timers.disarm(Timer::Prove(peer));
-        session.question.take_if(|question| question.token == token);
-        self.close_drained(peer);
+        let question = session.question.take_if(|question| question.token == token);
+        session.answered |= question.is_some();
+        for (bit, sid) in question.map(|question| question.asked).unwrap_or_default().into_iter().enumerate() {
+            if held & (1 << bit) == 0 {
+                self.lose_session(sid);
+                self.ask_where_heard(peer, sid);
+            }
+        }
+        self.reach(peer);
+        self.drain(peer);
+    }
+
+    /// A connection on which the peer was last heard in a session that it has lost since may be left over from before it started again.
+    fn ask_where_heard(&mut self, peer: NodeId, lost: SessionId) {
+        let mut doubtful = self.peers.get(&peer).map(|peer| peer.connections.clone()).unwrap_or_default();
+        doubtful.retain(|on| self.connections.get(on).is_some_and(|connection| connection.heard_in == Some(lost)));
+        let Some(session) = self.sealing_session(peer) else { return };
+        for on in doubtful {
+            let token = self.random.token();
+            self.send_urgent(on, session, &Frame::Ping { token, asked: Asked::None });
+        }
     }
 
     pub(super) fn new_session(&mut self, agreement: Agreement, phase: SessionPhase) {
@@ -176,12 +196,15 @@ impl Node {
         peer.generation = peer.generation.max(generation);
         let sessions = &self.sessions;
         peer.sessions.sort_by_key(|sid| {
-            sessions.get(sid).map(|session| (!session.is_good(), Reverse(session.generation), session.handshake_hash))
+            let rank = |session: &Session| (Reverse(session.generation), session.handshake_hash);
+            sessions.get(sid).map(|session| (!session.is_good(), session.drains(), rank(session)))
         });
         let good = self.sessions_that(peer_id, Session::is_good);
         for (rank, sid) in good.iter().enumerate() {
             if let Some(session) = self.sessions.get_mut(sid) {
-                session.phase = if rank == 0 { SessionPhase::Confirmed } else { SessionPhase::Draining };
+                // What drains is never the best one again: that nothing more is asked in it may have been said.
+                let drains = rank > 0 || session.drains();
+                session.phase = if drains { SessionPhase::Draining } else { SessionPhase::Confirmed };
             }
         }
         let draining: Vec<SessionId> = good.iter().skip(1).copied().collect();
@@ -189,7 +212,6 @@ impl Node {
             self.hold_unsent(sid);
         }
         let drains = self.give_up_surplus(draining, DRAINING_PER_PEER);
-        self.give_up_surplus(self.sessions_that(peer_id, Session::has_ended), ENDED_PER_PEER);
         if let (true, Some(&best)) = (drains, good.first()) {
             if let Some(session) = self.sessions.get_mut(&best) {
                 session.answered = false;
@@ -204,11 +226,15 @@ impl Node {
         }
     }
 
-    /// Gives up sessions, the worst first, but idle ones before, until there are so many. Says whether any are left.
+    /// Gives up sessions, the worst first, but before it one in which the peer waits for nothing, and else an idle one, until there are so
+    /// many. Says whether any are left.
     fn give_up_surplus(&mut self, mut sessions: Vec<SessionId>, most: usize) -> bool {
         while sessions.len() > most {
-            let idle = |sid: &SessionId| self.sessions.get(sid).is_some_and(|session| session.can_be_given_up());
-            let worst = sessions.iter().rposition(idle).unwrap_or(sessions.len() - 1);
+            let idle = |sid: &SessionId| self.sessions.get(sid).filter(|session| session.can_be_given_up());
+            let unwanted = |sid: &SessionId| idle(sid).is_some_and(|session| session.heard_drained);
+            let worst = sessions.iter().rposition(unwanted);
+            let worst = worst.or_else(|| sessions.iter().rposition(|sid| idle(sid).is_some()));
+            let worst = worst.unwrap_or(sessions.len() - 1);
             self.break_session(sessions.remove(worst), BreakCode::Memory);
         }
         !sessions.is_empty()
@@ -238,44 +264,106 @@ impl Node {
         }
     }
 
-    pub(super) fn close_drained(&mut self, peer: NodeId) {
+    /// Does what is due in the sessions with a peer that drain.
+    pub(super) fn drain(&mut self, peer: NodeId) {
         let sessions = self.sessions_of(peer);
         for sid in sessions {
-            self.close_if_drained(sid);
+            self.drain_session(sid);
         }
     }
 
-    pub(super) fn close_if_drained(&mut self, sid: SessionId) {
-        let Some(session) = self.sessions.get(&sid) else { return };
-        if session.has_ended() && session.is_at_rest() {
-            self.end_session(sid, Reason::LostByPeer, |_, _| true);
-            return;
+    /// Says in a session that drains that this node waits for nothing in it, once that is so, and ends it once the peer has said so as
+    /// well. Then nothing is under way in it, whichever connections it went by.
+    pub(super) fn drain_session(&mut self, sid: SessionId) {
+        if self.may_say_drained(sid) {
+            let Some(session) = self.sessions.get_mut(&sid) else { return };
+            session.said_drained = true;
+            let peer = session.peer;
+            self.push_frame(sid, &Frame::Drained);
+            self.pump(peer);
         }
-        if !matches!(session.phase, SessionPhase::Draining) || !session.is_at_rest() {
-            return;
+        if self.sessions.get(&sid).is_some_and(|session| session.is_drained()) {
+            self.end_session(sid, Reason::ConnectionLost, |_, _| true);
         }
-        // What was said first on a connection may be under way still, and with it whose that connection is: on the one over which it was
-        // made, and on one over which the peer is asked about it.
+    }
+
+    fn may_say_drained(&mut self, sid: SessionId) -> bool {
+        let Some(session) = self.sessions.get(&sid) else { return false };
+        if !session.drains()
+            || session.said_drained
+            || !session.outstanding.is_empty()
+            || self.says_something_first(session)
+        {
+            return false;
+        }
+        let peer = session.peer;
+        let Some(on) = self.any_connection(peer) else { return false };
+        let Some(best) = self.best_session(peer) else { return false };
+        let Some(state) = self.sessions.get(&best) else { return false };
+        if !state.answered && state.question.is_none() {
+            self.ask(on, best);
+        }
+        self.sessions.get(&best).is_some_and(|best| best.answered)
+    }
+
+    /// Whether something may be under way in a session that the peer has to open in it: what was said first on a connection, and with it
+    /// whose that is, or that this node leaves one.
+    fn says_something_first(&self, session: &Session) -> bool {
         let asked_on = session.question.as_ref().map(|question| question.on);
         let mut first = asked_on.into_iter().chain([session.made_on]).filter_map(|on| self.connections.get(&on));
-        if first.any(|connection| !connection.brought_a_record) {
+        let of_peer = self.peers.get(&session.peer).map(|peer| peer.connections.as_slice()).unwrap_or_default();
+        let mut others = of_peer.iter().filter_map(|on| self.connections.get(on));
+        first.any(|on| !on.brought_a_record)
+            || others.any(|on| {
+                let is_met_in_it = !on.brought_a_record && on.heard_in == Some(session.id);
+                is_met_in_it || on.leave.sent && !on.leave.received
+            })
+    }
+
+    /// The peer asks nothing more in this session, and waits for nothing.
+    pub(super) fn peer_drained(&mut self, sid: SessionId) {
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        session.heard_drained = true;
+        session.acknowledge.clear();
+        let peer = session.peer;
+        let incoming: Vec<IncomingId> = session.incoming.values().copied().collect();
+        let begun: Vec<u64> =
+            session.assemblies.keys().filter(|key| key.0 == Carries::Query).map(|key| key.1).collect();
+        let (bytes, _) = session.outbox.drop_replies();
+        self.uncharge_reply(peer, bytes);
+        for number in begun {
+            self.drop_assembly(sid, Carries::Query, number);
+        }
+        for incoming in incoming {
+            self.withdraw(incoming);
+        }
+        self.drain_session(sid);
+    }
+
+    /// What was said in a session on a connection that has ended may be lost with it, and is said again.
+    pub(super) fn say_again(&mut self, sid: SessionId, was_met: bool) {
+        let Some(session) = self.sessions.get_mut(&sid) else { return };
+        if !core::mem::take(&mut session.said_drained) {
+            if was_met {
+                self.tell_done_again(sid);
+            }
             return;
         }
-        let best = self.best_session(session.peer).and_then(|best| self.sessions.get(&best));
-        if best.is_some_and(|best| best.answered) {
-            self.break_session(sid, BreakCode::Superseded);
+        // If the peer has heard it, it may not hold the session any more: it is asked first.
+        let best = self.sessions.get(&sid).and_then(|session| self.best_session(session.peer));
+        if let Some(best) = best.and_then(|best| self.sessions.get_mut(&best)) {
+            best.answered = false;
+            best.question = None;
         }
     }
 
     /// Ends a session and tells the peer, if a connection is open, in the same step.
     pub(super) fn break_session(&mut self, sid: SessionId, code: BreakCode) {
         let Some(session) = self.sessions.get(&sid) else { return };
-        let (peer, has_ended) = (session.peer, session.has_ended());
+        let peer = session.peer;
         let (base, taken) = session.numbers.taken_bitmap();
-        if !has_ended {
-            for on in self.connections_to_end_on(peer) {
-                self.seal_now(on, sid, &Frame::Break { code, base, taken: &taken });
-            }
+        for on in self.connections_to_end_on(peer) {
+            self.seal_now(on, sid, &Frame::Break { code, base, taken: &taken });
         }
         self.end_session(sid, Reason::ConnectionLost, |_, _| true);
     }
@@ -291,8 +379,11 @@ impl Node {
 
     /// The peer has said that it no longer knows this session.
     pub(super) fn lose_session(&mut self, sid: SessionId) {
-        let Some(peer) = self.sessions.get(&sid).map(|session| session.peer) else { return };
-        self.note(Cause::SessionEnded, Some(peer), None);
+        let Some(session) = self.sessions.get(&sid) else { return };
+        if !(session.drains() && session.can_be_given_up()) {
+            let peer = session.peer;
+            self.note(Cause::SessionEnded, Some(peer), None);
+        }
         // What was not written yet cannot be opened any more.
         self.end_session(sid, Reason::LostByPeer, |state, _| !matches!(state, QueryState::Sealed { .. }));
     }
@@ -346,54 +437,6 @@ impl Node {
             {
                 connection.introduced = false;
             }
-        }
-    }
-
-    /// Makes a session that the peer has closed wait for what was taken in it, if there is any; the rest goes in another one.
-    pub(super) fn awaits_answers(&mut self, sid: SessionId, taken: impl Fn(u64) -> bool) -> bool {
-        let Some(session) = self.sessions.get_mut(&sid) else { return false };
-        if !session.outstanding.keys().any(|&number| taken(number)) {
-            return false;
-        }
-        session.phase = SessionPhase::Ended;
-        let untaken: Vec<(u64, QueryId)> = session
-            .outstanding
-            .iter()
-            .filter(|&(&number, _)| !taken(number))
-            .map(|(&number, &query)| (number, query))
-            .collect();
-        for (number, query) in untaken {
-            if let Some(session) = self.sessions.get_mut(&sid) {
-                session.outbox.remove_query(query);
-                session.unsettled.remove(&number);
-                session.outstanding.remove(&number);
-            }
-            let connection = self.queries.get(&query).and_then(|outstanding| outstanding.state.connection());
-            self.hold(query);
-            if let Some(connection) = connection {
-                self.put_down(connection, query);
-            }
-        }
-        let outstanding = self.sessions.get(&sid).map(|session| session.outstanding.clone()).unwrap_or_default();
-        for query in outstanding.into_values() {
-            self.was_taken(query);
-        }
-        self.nothing_more_is_said(sid);
-        true
-    }
-
-    /// Of what was to be said in a session that the peer has ended nothing can be opened there.
-    fn nothing_more_is_said(&mut self, sid: SessionId) {
-        self.timers.disarm(Timer::Renew(sid));
-        let Some(session) = self.sessions.get_mut(&sid) else { return };
-        let peer = session.peer;
-        session.question = None;
-        session.acknowledge.clear();
-        let (bytes, _) = core::mem::take(&mut session.outbox).drop_replies();
-        let incoming: Vec<IncomingId> = session.incoming.values().copied().collect();
-        self.uncharge_reply(peer, bytes);
-        for incoming in incoming {
-            self.withdraw(incoming);
         }
     }
 

@@ -34,10 +34,14 @@ pub(crate) struct Session {
     /// The connection over which the peer was last heard in it.
     pub(crate) heard_on: Option<ConnectionId>,
     pub(crate) last_used: Instant,
-    /// What the peer was asked in it and has not answered.
+    /// What the peer was asked in it and has not answered yet.
     pub(crate) question: Option<Question>,
     /// Whether the peer has answered in it since a worse one began to drain.
     pub(crate) answered: bool,
+    /// Whether this node has said that it waits for nothing in it.
+    pub(crate) said_drained: bool,
+    /// Whether the peer has said so.
+    pub(crate) heard_drained: bool,
 
     pub(crate) numbers: NumberWindow,
     pub(crate) incoming: BTreeMap<u64, IncomingId>,
@@ -57,11 +61,12 @@ pub(crate) struct Session {
     pub(crate) outbox: Outbox,
 }
 
-/// A PING: whether the peer still holds this session.
-#[derive(Clone, Copy, Debug)]
+/// A PING: whether the peer still holds this session, and worse ones.
+#[derive(Clone, Debug)]
 pub(crate) struct Question {
     pub(crate) token: u64,
     pub(crate) on: ConnectionId,
+    pub(crate) asked: Vec<SessionId>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,8 +80,6 @@ pub(crate) enum SessionPhase {
     Confirmed,
     /// No new queries in this one: a better one is confirmed, or has to be made since the clocks have gone apart.
     Draining,
-    /// The peer has ended it after answering everything. The answers may still come, and nothing is said in it any more.
-    Ended,
 }
 
 /// Which kind of message an assembly will be.
@@ -170,6 +173,8 @@ impl Session {
             last_used: now,
             question: None,
             answered: false,
+            said_drained: false,
+            heard_drained: false,
             numbers: NumberWindow::new(),
             incoming: BTreeMap::new(),
             assemblies: BTreeMap::new(),
@@ -183,13 +188,14 @@ impl Session {
         }
     }
 
-    /// Whether the peer has been heard in it, and listens to what is said in it.
+    /// Whether the peer has been heard in it.
     pub(crate) fn is_good(&self) -> bool {
         matches!(self.phase, SessionPhase::Confirmed | SessionPhase::Draining)
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.phase, SessionPhase::Ended)
+    /// Whether nothing more is asked in it.
+    pub(crate) fn drains(&self) -> bool {
+        matches!(self.phase, SessionPhase::Draining)
     }
 
     /// Whether no message is under way in it, either way. What else waits to be said may never be: there may be nobody to say it to.
@@ -198,8 +204,8 @@ impl Session {
         self.incoming.is_empty() && self.outstanding.is_empty() && self.assemblies.is_empty() && !messages
     }
 
-    /// Whether nothing is under way in it, either way.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.can_be_given_up() && self.outbox.is_empty()
+    /// Whether both ends have said that they wait for nothing in it, and nothing of that is still to be sealed.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.said_drained && self.heard_drained && self.can_be_given_up() && self.outbox.is_empty()
     }
 }

@@ -40,7 +40,6 @@ pub(crate) enum GoneReason {
 pub(crate) enum BreakCode {
     Memory,
     ShuttingDown,
-    Superseded,
     RuleBroken,
 }
 
@@ -164,7 +163,6 @@ impl BreakCode {
         match self {
             Self::Memory => 1,
             Self::ShuttingDown => 2,
-            Self::Superseded => 3,
             Self::RuleBroken => 4,
         }
     }
@@ -173,7 +171,6 @@ impl BreakCode {
         match byte {
             1 => Ok(Self::Memory),
             2 => Ok(Self::ShuttingDown),
-            3 => Ok(Self::Superseded),
             4 => Ok(Self::RuleBroken),
             _ => Err(Malformed),
         }
@@ -230,7 +227,7 @@ mod tests {
         assert_eq!(accepted(RefuseCode::from_byte, RefuseCode::to_byte), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(accepted(ReplyCode::from_byte, ReplyCode::to_byte), [0, 1, 2]);
         assert_eq!(accepted(GoneReason::from_byte, GoneReason::to_byte), [1, 2, 3]);
-        assert_eq!(accepted(BreakCode::from_byte, BreakCode::to_byte), [1, 2, 3, 4]);
+        assert_eq!(accepted(BreakCode::from_byte, BreakCode::to_byte), [1, 2, 4]);
         assert_eq!(accepted(PieceOf::from_byte, PieceOf::to_byte), [1, 4]);
         assert_eq!(accepted(LeaveStep::from_byte, LeaveStep::to_byte), [0, 1]);
     }

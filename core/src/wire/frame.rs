@@ -30,6 +30,7 @@ const PONG: u8 = 0x09;
 const BREAK: u8 = 0x0a;
 const PIECE: u8 = 0x0b;
 const LEAVE: u8 = 0x0c;
+const DRAINED: u8 = 0x0d;
 
 /// The bit of a QUERY's flags that makes it a notice. The others have no meaning yet.
 const NOTICE: u8 = 1;
@@ -61,6 +62,8 @@ pub(crate) enum Frame<'a> {
     Piece { of: PieceOf, number: u64, offset: usize, part: &'a [u8] },
     /// Let us part.
     Leave { step: LeaveStep },
+    /// I wait for nothing in this session, and ask nothing more.
+    Drained,
 }
 
 /// Takes the next frame.
@@ -81,6 +84,7 @@ pub(crate) fn parse_frame<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malf
         BREAK => parse_break(reader),
         PIECE => parse_piece(reader),
         LEAVE => Ok(Frame::Leave { step: LeaveStep::from_byte(reader.u8()?)? }),
+        DRAINED => Ok(Frame::Drained),
         _ => Err(Malformed),
     }
 }
@@ -101,6 +105,7 @@ impl Frame<'_> {
             Self::Break { .. } => 1 + 1 + 8 + 128,
             Self::Piece { part, .. } => PIECE_OVERHEAD.saturating_add(part.len()),
             Self::Leave { .. } => 1 + 1,
+            Self::Drained => 1,
         }
     }
 
@@ -158,6 +163,7 @@ impl Frame<'_> {
                 put_part(out, part);
             }
             Self::Leave { step } => out.extend_from_slice(&[LEAVE, step.to_byte()]),
+            Self::Drained => out.push(DRAINED),
         }
     }
 }
@@ -271,6 +277,7 @@ mod tests {
             Frame::Piece { of: PieceOf::Reply, number: NUMBER, offset: MAX_MESSAGE - 1, part: b"e" },
             Frame::Leave { step: LeaveStep::Proposal },
             Frame::Leave { step: LeaveStep::Answer },
+            Frame::Drained,
         ]
     }
 
@@ -309,7 +316,7 @@ mod tests {
 
     #[test]
     fn the_layouts_are_the_specified_ones() {
-        let layouts: [(usize, &[u8]); 9] = [
+        let layouts: [(usize, &[u8]); 10] = [
             (0, b"\x01\x01\x02\x03\x04\x05\x06\x07\x08\x00\x11\x12\x13\x14\0\0\0\x05\0\0\0\x05whole"),
             (2, b"\x03\x01\x02\x03\x04\x05\x06\x07\x08\xff\xff\xff\xff\xff\xff\xff\xff"),
             (3, b"\x04\x01\x02\x03\x04\x05\x06\x07\x08\x00\0\0\0\0\0\0\0\x03\0\0\0\x06\0\0\0\x04part"),
@@ -319,6 +326,7 @@ mod tests {
             (12, b"\x09\x01\x02\x03\x04\x05\x06\x07\x08\x03"),
             (15, b"\x0b\x01\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x01\0\0\0\x05piece"),
             (18, b"\x0c\x01"),
+            (19, b"\x0d"),
         ];
         for (index, layout) in layouts {
             assert_eq!(encode(&examples()[index]), layout, "{:?}", examples()[index]);
@@ -345,7 +353,7 @@ mod tests {
 
     #[test]
     fn an_unknown_frame_type_is_refused() {
-        for frame_type in (0..=u8::MAX).filter(|byte| ![1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12].contains(byte)) {
+        for frame_type in (0..=u8::MAX).filter(|byte| ![1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13].contains(byte)) {
             let mut bytes = vec![0; 200];
             bytes[0] = frame_type;
             assert_eq!(parse_frame(&mut Reader::new(&bytes)), Err(Malformed), "{frame_type}");
@@ -366,7 +374,7 @@ mod tests {
             assert_eq!(takes(&[&[GONE], &number], &[]), (1..=3).contains(&value), "gone reason {value}");
             assert_eq!(takes(&[&[PING], &number], &[&vec![0; usize::from(value) * 8]]), value <= 2, "asked {value}");
             assert_eq!(takes(&[&[PONG], &number], &[]), value <= 3, "held {value}");
-            assert_eq!(takes(&[&[BREAK]], &[&[0; 136]]), (1..=4).contains(&value), "break code {value}");
+            assert_eq!(takes(&[&[BREAK]], &[&[0; 136]]), [1, 2, 4].contains(&value), "break code {value}");
             assert_eq!(takes(&[&[PIECE]], &[&number, &part]), value == 1 || value == 4, "piece of {value}");
             assert_eq!(takes(&[&[LEAVE]], &[]), value <= 1, "leave {value}");
         }

@@ -144,12 +144,14 @@ fn a_session_that_another_replaces_ends_once_everything_in_it_is_said() {
         peer.says(first, &[unknown]);
         let (before, second) = peer.shakes_hands_again();
         let Some(&Frame::Ping { token, .. }) = peer.hears(second).last() else { panic!("it does not ask") };
-        peer.says(second, &[Frame::Pong { token, held: 0 }]);
+        peer.says(second, &[Frame::Pong { token, held: 1 }]);
+        let better = peer.session.clone();
+        assert_eq!(peer.hears_in(&[&before, &better], second), [Frame::Drained]);
+        let mut drained = before.clone();
+        peer.says_in(&mut drained, second, &[Frame::Drained]);
+        assert_eq!(peer.node.usage().sessions, 2);
         let said = peer.hears_in(&[&before], first);
-        assert!(
-            matches!(said[..], [Frame::Pong { .. }, Frame::Refuse { number: 0, .. }, Frame::Break { .. }]),
-            "{said:?}"
-        );
+        assert!(matches!(said[..], [Frame::Pong { .. }, Frame::Refuse { number: 0, .. }]), "{said:?}");
         assert_eq!(peer.node.usage().sessions, 1);
     });
 }
@@ -174,10 +176,12 @@ fn a_session_that_the_peer_has_said_it_holds_is_not_asked_about_when_a_connectio
     let node = scene.add_node();
     scene.world.with(node, |node, now| {
         let (mut peer, first) = Peer::meets(node, now);
-        let (before, second) = peer.shakes_hands_again();
+        let (mut before, second) = peer.shakes_hands_again();
         let Some(&Frame::Ping { token, .. }) = peer.hears(second).last() else { panic!("it does not ask") };
-        peer.says(second, &[Frame::Pong { token, held: 0 }]);
-        peer.hears_in(&[&before], first);
+        peer.says(second, &[Frame::Pong { token, held: 1 }]);
+        let better = peer.session.clone();
+        assert_eq!(peer.hears_in(&[&before, &better], second), [Frame::Drained]);
+        peer.says_in(&mut before, first, &[Frame::Drained]);
         peer.node.handle(now, Event::Closed(second, egtp::Ending::Broken));
         assert_eq!(peer.hears(first), []);
     });

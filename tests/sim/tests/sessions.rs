@@ -103,73 +103,166 @@ fn whoever_asks_about_sessions_hears_which_of_them_are_held() {
     });
 }
 
-/// A query that the peer has taken in a session, which it then ends; its answer is still to come, in that session and over the first of
-/// two connections.
-struct Ended<'a> {
+/// Two sessions with a peer, of which the worse one drains, and two connections, of which each was the first of one.
+struct Draining<'a> {
     peer: Peer<'a>,
-    asked: QueryId,
-    connections: [ConnectionId; 2],
     session: Session,
-    reply: Frame,
+    connections: [ConnectionId; 2],
 }
 
-impl<'a> Ended<'a> {
-    fn after(node: &'a mut Node, now: Instant, before_its_end: impl FnOnce(&mut Peer<'_>, ConnectionId)) -> Self {
+impl<'a> Draining<'a> {
+    fn with(node: &'a mut Node, now: Instant, before: impl FnOnce(&mut Peer<'_>, ConnectionId)) -> Self {
         let (mut peer, first) = Peer::meets(node, now);
-        let to = peer.id();
-        let asked = peer.node.query(now, to, query(ECHO, b"?")).unwrap();
-        let unwritten = unframed(&mut peer.node.to_write(first).to_vec());
-        let said = Frame::parse_all(&peer.session.open(unwritten.last().unwrap()).unwrap().1).unwrap();
-        let Some(Frame::Query { number, part, .. }) = said.last() else { panic!("{said:?}") };
-        let reply = peer.reply_to(*number, part, b"!");
-        let (mut session, second) = peer.shakes_hands_again();
-        before_its_end(&mut peer, first);
-        let mut bitmap = [0; 128];
-        bitmap[0] = 1;
-        peer.says_in(&mut session, second, &[Frame::Break { code: 3, base: 0, bitmap }]);
-        Self { peer, asked, connections: [first, second], session, reply }
+        before(&mut peer, first);
+        let (session, second) = peer.shakes_hands_again();
+        Self { peer, session, connections: [first, second] }
     }
 
-    fn gets_the_answer(mut self) {
-        let [first, _] = self.connections;
-        self.peer.says_in(&mut self.session, first, &[self.reply]);
-        assert_eq!(verdicts(self.peer.node), [(self.asked, Ok(b"!".to_vec()))]);
-        assert_eq!(self.peer.node.usage().sessions - self.peer.node.usage().tentative_sessions, 1);
+    /// What the node says over each connection.
+    fn hears(&mut self) -> [Vec<Frame>; 2] {
+        let better = self.peer.session.clone();
+        self.connections.map(|connection| self.peer.hears_in(&[&self.session, &better], connection))
     }
+
+    /// The peer has the better session, and of the other one says this.
+    fn answers(&mut self, held: u8) {
+        let [_, second] = self.connections;
+        let said = self.hears().concat();
+        assert!(!said.contains(&Frame::Drained), "{said:?}");
+        let Some(Frame::Ping { token, asked }) = said.iter().find(|frame| matches!(frame, Frame::Ping { .. })) else {
+            panic!("the better one is not asked about: {said:?}")
+        };
+        assert_eq!(asked.len(), 1);
+        self.peer.says(second, &[Frame::Pong { token: *token, held }]);
+    }
+
+    fn says(&mut self, which: usize, frames: &[Frame]) {
+        self.peer.says_in(&mut self.session, self.connections[which], frames);
+    }
+
+    fn sessions(&self) -> usize {
+        self.peer.node.usage().sessions
+    }
+}
+
+/// Has the node ask something over this connection, to which the peer will give this answer.
+fn asked(peer: &mut Peer<'_>, connection: ConnectionId) -> (QueryId, Frame) {
+    let to = peer.id();
+    let asked = peer.node.query(peer.now, to, query(ECHO, b"?")).unwrap();
+    let said = peer.hears(connection);
+    let Some(Frame::Query { number, part, .. }) = said.last() else { panic!("{said:?}") };
+    (asked, peer.reply_to(*number, part, b"!"))
 }
 
 #[test]
-fn an_answer_on_its_way_is_waited_for_though_its_session_has_ended() {
+fn a_session_that_drains_ends_once_both_ends_have_said_that_they_wait_for_nothing() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();
     scene.world.with(node, |node, now| {
-        let mut ended = Ended::after(node, now, |_, _| {});
-        let [_, second] = ended.connections;
-        // Something was said in that session before the end was heard of, which nobody could open.
-        ended.peer.now = now + 2 * SECOND;
-        let stale = Packet::Stale { sid: [0; 8], counter: 0 }.encode();
-        ended.peer.node.handle(ended.peer.now, Event::Received(second, &framed(&stale)));
-        let said = unframed(&mut take_written(ended.peer.node, ended.peer.now, second));
-        assert!(!said.iter().any(|packet| is_hello(packet)));
-        ended.gets_the_answer();
+        let mut draining = Draining::with(node, now, |_, _| {});
+        // Not before the better one is known to work.
+        draining.answers(1);
+        assert_eq!(draining.hears().concat(), [Frame::Drained]);
+        assert_eq!(draining.sessions(), 2);
+        draining.says(0, &[Frame::Drained]);
+        assert_eq!(draining.hears().concat(), []);
+        assert_eq!(draining.sessions(), 1);
     });
 }
 
 #[test]
-fn nor_does_a_question_about_it_from_before_its_end_make_the_answer_count_as_lost() {
+fn an_answer_that_is_overtaken_by_all_that_is_said_of_its_session_is_waited_for() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();
     scene.world.with(node, |node, now| {
-        let mut hello = Vec::new();
-        let mut ended = Ended::after(node, now, |peer, first| {
-            let stale = Packet::Stale { sid: [0; 8], counter: 0 }.encode();
-            peer.node.handle(now, Event::Received(first, &framed(&stale)));
-            let said = unframed(&mut take_written(peer.node, now, first));
-            hello = said.into_iter().find(|packet| is_hello(packet)).unwrap();
+        let mut about = None;
+        let mut draining = Draining::with(node, now, |peer, first| about = Some(asked(peer, first)));
+        let (asked, reply) = about.unwrap();
+        draining.answers(1);
+        draining.says(1, &[Frame::Drained]);
+        assert_eq!(draining.hears().concat(), []);
+        assert_eq!((verdicts(draining.peer.node), draining.sessions()), (Vec::new(), 2));
+        draining.says(0, &[reply]);
+        assert_eq!(verdicts(draining.peer.node), [(asked, Ok(b"!".to_vec()))]);
+        assert_eq!(draining.hears().concat(), [Frame::Drained]);
+        assert_eq!(draining.sessions(), 1);
+    });
+}
+
+#[test]
+fn whoever_waits_for_nothing_more_is_answered_nothing_more() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let mut token = None;
+        let mut draining = Draining::with(node, now, |peer, first| token = Some(peer.asks(first)));
+        let overtaken = draining.peer.query(1, KEEP);
+        let [half, rest] = draining.peer.query_in_parts(2);
+        draining.says(0, &[half]);
+        draining.says(1, &[Frame::Drained]);
+        let usage = draining.peer.node.usage();
+        assert_eq!((usage.incoming, usage.assembly_bytes), (0, 0));
+        assert!(draining.peer.node.reply(now, token.unwrap(), b"!".to_vec()).is_err());
+        draining.says(0, &[overtaken]);
+        draining.says(0, &[rest]);
+        assert!(draining.peer.delivered().is_empty());
+        assert!(draining.hears()[0].contains(&Frame::Refuse { number: 1, code: 9, wait: 0 }));
+    });
+}
+
+#[test]
+fn that_a_node_waits_for_nothing_is_said_again_if_it_may_be_lost() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let mut draining = Draining::with(node, now, |_, _| {});
+        draining.answers(1);
+        assert_eq!(draining.hears().concat(), [Frame::Drained]);
+        let [first, second] = draining.connections;
+        draining.peer.node.handle(now, Event::Closed(first, egtp::Ending::Broken));
+        draining.connections = [second; 2];
+        // An answer to something that was asked before says nothing.
+        draining.peer.says(second, &[Frame::Pong { token: 0, held: 0 }]);
+        draining.answers(1);
+        assert_eq!(draining.hears().concat(), [Frame::Drained]);
+        draining.peer.node.handle(now, Event::Closed(second, egtp::Ending::Broken));
+        // The next time that the two meet it is asked about first.
+        draining.connections = [draining.peer.connects(); 2];
+        draining.answers(1);
+        assert_eq!(draining.hears().concat(), [Frame::Drained]);
+    });
+}
+
+#[test]
+fn of_a_session_that_drains_and_that_the_peer_has_lost_nothing_is_waited_for() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut about, mut token) = (None, None);
+        let mut draining = Draining::with(node, now, |peer, first| {
+            token = Some(peer.asks(first));
+            about = Some(asked(peer, first));
         });
-        // It holds the better one.
-        ended.peer.answers_hello(ended.connections[0], &hello, 1);
-        ended.gets_the_answer();
+        draining.answers(0);
+        assert_eq!(verdicts(draining.peer.node), [(about.unwrap().0, Err(Reason::LostByPeer))]);
+        assert_eq!((draining.sessions(), draining.peer.node.usage().incoming), (1, 0));
+    });
+}
+
+#[test]
+fn what_waits_to_be_said_in_a_session_that_ends_is_said_in_another() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let mut draining = Draining::with(node, now, |_, _| {});
+        draining.answers(1);
+        let [first, _] = draining.connections;
+        assert_eq!(draining.hears().concat(), [Frame::Drained]);
+        // Something is being written.
+        draining.peer.says(first, &[Frame::Ping { token: 6, asked: Vec::new() }]);
+        draining.says(0, &[Frame::Ping { token: 7, asked: Vec::new() }, Frame::Drained]);
+        assert_eq!(draining.sessions(), 1);
+        assert_eq!(draining.peer.hears(first), [6, 7].map(|token| Frame::Pong { token, held: 0 }));
     });
 }
 
@@ -187,30 +280,6 @@ fn that_a_session_is_unknown_is_believed_only_of_a_record_that_was_sent_in_it() 
             peer.says(connection, &[Frame::Ping { token: 1, asked: Vec::new() }]);
             peer.hears(connection);
         }
-    });
-}
-
-#[test]
-fn a_query_that_was_taken_in_a_session_that_has_ended_does_not_go_again() {
-    let mut scene = Scene::new(1);
-    let node = scene.add_node();
-    scene.world.with(node, |node, now| {
-        let ended = Ended::after(node, now, |_, _| {});
-        // The driver has not even said that it was written.
-        ended.peer.node.handle(now, Event::Closed(ended.connections[0], egtp::Ending::Broken));
-        assert_eq!(verdicts(ended.peer.node), [(ended.asked, Err(Reason::ConnectionLost))]);
-    });
-}
-
-#[test]
-fn what_is_asked_in_a_session_that_has_ended_gets_the_answer_in_another() {
-    let mut scene = Scene::new(1);
-    let node = scene.add_node();
-    scene.world.with(node, |node, now| {
-        let Ended { mut peer, connections: [first, _], mut session, .. } = Ended::after(node, now, |_, _| {});
-        take_written(peer.node, now, first);
-        peer.says_in(&mut session, first, &[Frame::Ping { token: 7, asked: Vec::new() }]);
-        assert!(peer.hears(first).contains(&Frame::Pong { token: 7, held: 0 }));
     });
 }
 
@@ -271,19 +340,18 @@ fn that_a_session_ends_is_said_over_each_connection_so_that_nothing_overtakes_it
     scene.world.with(node, |node, now| {
         let (mut peer, first) = Peer::meets(node, now);
         let (before, second) = peer.shakes_hands_again();
-        let Some(Frame::Ping { token, .. }) = peer.hears(second).pop() else {
-            panic!("the better one is not asked about")
-        };
-        peer.says(second, &[Frame::Pong { token, held: 0 }]);
-        for connection in [first, second] {
-            let said = peer.hears_in(&[&before], connection);
-            assert!(matches!(said[..], [Frame::Break { code: 3, .. }]), "{said:?}");
+        // Two sessions with a peer are enough.
+        let (between, third) = peer.shakes_hands_again();
+        let best = peer.session.clone();
+        for connection in [first, second, third] {
+            let said = peer.hears_in(&[&before, &between, &best], connection);
+            assert!(said.iter().any(|frame| matches!(frame, Frame::Break { code: 1, .. })), "{said:?}");
         }
     });
 }
 
 #[test]
-fn a_session_about_which_a_peer_is_asked_over_a_new_connection_does_not_end_before_the_answer() {
+fn a_session_about_which_a_peer_is_asked_over_a_new_connection_is_not_drained_before_the_answer() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();
     scene.world.with(node, |node, now| {
@@ -291,18 +359,22 @@ fn a_session_about_which_a_peer_is_asked_over_a_new_connection_does_not_end_befo
         peer.says(first, &[Frame::Leave { step: 0 }]);
         let dial = dials_the_peer(peer.node, now, &[1]);
         let Some(Frame::Ping { token, .. }) = peer.hears(dial).pop() else { panic!("nothing is asked there") };
-        let (mut before, second) = peer.shakes_hands_again();
+        let (before, second) = peer.shakes_hands_again();
         let session = peer.session.clone();
         let said = peer.hears_in(&[&session, &before], second);
         let Some(Frame::Ping { token: better, .. }) = said.first() else { panic!("{said:?}") };
-        peer.says(second, &[Frame::Pong { token: *better, held: 0 }]);
-        assert_eq!(peer.node.usage().sessions, 2);
-        // Now the peer has met the node there, and is told that it ends.
-        peer.says_in(&mut before, dial, &[Frame::Pong { token, held: 0 }]);
-        assert_eq!(peer.node.usage().sessions, 1);
-        for connection in [first, dial, second] {
-            let said = peer.hears_in(&[&before, &session], connection);
-            assert!(said.iter().any(|frame| matches!(frame, Frame::Break { code: 3, .. })), "{said:?}");
+        peer.says(second, &[Frame::Pong { token: *better, held: 1 }]);
+        let hears = |peer: &mut Peer<'_>, connection| peer.hears_in(&[&before.clone(), &session], connection);
+        assert!(![first, dial, second].iter().any(|&on| hears(&mut peer, on).contains(&Frame::Drained)));
+        let mut asked_about = before.clone();
+        peer.says_in(&mut asked_about, dial, &[Frame::Pong { token, held: 0 }]);
+        assert!([first, dial, second].iter().any(|&on| hears(&mut peer, on).contains(&Frame::Drained)));
+        // Now the peer has met the node there, and is told there as well if it is given up.
+        let (_, third) = peer.shakes_hands_again();
+        let best = peer.session.clone();
+        for connection in [first, dial, second, third] {
+            let said = peer.hears_in(&[&before, &session, &best], connection);
+            assert!(said.iter().any(|frame| matches!(frame, Frame::Break { code: 1, .. })), "{said:?}");
         }
     });
 }
@@ -313,6 +385,8 @@ struct Both<'a> {
     dialled: ConnectionId,
     accepted: ConnectionId,
     worse: Session,
+    /// The answer to what the node has asked in that one.
+    reply: Frame,
 }
 
 impl<'a> Both<'a> {
@@ -322,12 +396,14 @@ impl<'a> Both<'a> {
         let hello = unframed(&mut take_written(node, now, dialled)).remove(0);
         let (mut peer, _) = Peer::other_meets(node, now, 8);
         peer.session = peer.answers_hello(dialled, &hello, 0);
-        assert!(matches!(peer.hears(dialled)[..], [Frame::Query { number: 0, .. }]));
+        let said = peer.hears(dialled);
+        let [Frame::Query { number: 0, part, .. }] = &said[..] else { panic!("{said:?}") };
+        let reply = peer.reply_to(0, part, b"!");
         let (worse, accepted) = peer.shakes_hands_again();
         let said = peer.hears(accepted);
         let Some(Frame::Ping { token, .. }) = said.first() else { panic!("{said:?}") };
-        peer.says(accepted, &[Frame::Pong { token: *token, held: 0 }]);
-        Self { peer, dialled, accepted, worse }
+        peer.says(accepted, &[Frame::Pong { token: *token, held: 1 }]);
+        Self { peer, dialled, accepted, worse, reply }
     }
 
     /// Says over the first connection that the session is unknown in which something was said there, and answers the handshake that comes
@@ -340,6 +416,21 @@ impl<'a> Both<'a> {
         let hello = said.iter().find(|packet| is_hello(packet)).unwrap();
         peer.session = peer.answers_hello(dialled, hello, held);
     }
+}
+
+#[test]
+fn a_session_is_not_drained_before_it_is_known_which_connection_is_left() {
+    let (mut scene, node) = with_a_larger_id(Config::default());
+    scene.world.with(node, |node, now| {
+        let Both { mut peer, dialled, accepted, mut worse, reply } = Both::dial(node, now);
+        let better = peer.session.clone();
+        peer.says_in(&mut worse, dialled, &[reply]);
+        let sessions = [&worse.clone(), &better];
+        let said = [dialled, accepted].map(|connection| peer.hears_in(&sessions, connection)).concat();
+        assert!(said.contains(&Frame::Leave { step: 0 }) && !said.contains(&Frame::Drained), "{said:?}");
+        peer.says(dialled, &[Frame::Leave { step: 1 }]);
+        assert!(peer.hears_in(&sessions, accepted).contains(&Frame::Drained));
+    });
 }
 
 #[test]

@@ -305,6 +305,11 @@ impl Mind {
             Frame::Break { .. } => {
                 self.sessions.remove(&sid);
             }
+            Frame::Drained => {
+                // It asks nothing more in it either.
+                self.say(line, sid, &[Frame::Drained]);
+                self.sessions.remove(&sid);
+            }
             Frame::Ack { number, .. } | Frame::Refuse { number, .. } | Frame::Gone { number, .. } => {
                 self.about(sid, number);
             }

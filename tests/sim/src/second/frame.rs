@@ -17,6 +17,7 @@ pub enum Frame {
     Break { code: u8, base: u64, bitmap: [u8; 128] },
     Piece { of: u8, number: u64, offset: u32, part: Vec<u8> },
     Leave { step: u8 },
+    Drained,
 }
 
 impl Frame {
@@ -98,6 +99,7 @@ impl Frame {
                 put_counted(&mut out, part);
             }
             Self::Leave { step } => out.extend([12, *step]),
+            Self::Drained => out.push(13),
         }
         out
     }
@@ -148,6 +150,7 @@ impl Frame {
                 part: take_counted(bytes)?.to_vec(),
             },
             12 => Self::Leave { step: take_u8(bytes)? },
+            13 => Self::Drained,
             _ => return None,
         })
     }

@@ -280,6 +280,8 @@ impl Told {
             Word::Break { code, base, bits } => {
                 Frame::Break { code: *code, base: self.number(*base), bitmap: [*bits; 128] }
             }
+            // There are two steps; a third byte stands for the other frame that says that somebody is done.
+            Word::Leave { step: 3 } => Frame::Drained,
             Word::Leave { step } => Frame::Leave { step: *step },
         };
         frame.encode()
