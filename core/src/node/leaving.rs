@@ -132,9 +132,8 @@ impl Node {
             self.close(id);
             return;
         }
-        let sessions = connection.peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.sessions.clone());
-        for sid in sessions.unwrap_or_default() {
-            self.drain_session(sid);
+        if let Some(peer) = connection.peer {
+            self.drain(peer);
         }
         self.finish_leave(id);
     }
