@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use egtp::{Config, Instant, Limits, Timers};
+use egtp::{Cause, Config, Instant, Limits, Timers};
 
 use super::clock::{Clock, Due, Window, micros};
 use super::faults::{Fault, Faults, Kind, Place};
@@ -12,6 +12,7 @@ use super::limits::is_cramped;
 use super::notices::{self, Notices};
 use super::pace::Pace;
 use super::reach::Reach;
+use super::verdicts::back;
 use crate::storm::Violation;
 use crate::transcript::{Ending, What};
 use crate::{Directory, Network, NodeIndex};
@@ -41,6 +42,8 @@ pub(super) struct Model {
     crowded: BTreeMap<(NodeIndex, NodeIndex), Instant>,
     /// Queries that handlers have.
     handled: BTreeSet<usize>,
+    /// Nodes to which a longer packet came than a stranger may send, for no reason.
+    pub(super) unexpected_long_packets: BTreeSet<NodeIndex>,
     pub(super) violations: Vec<Violation>,
 }
 
@@ -85,6 +88,7 @@ impl Model {
             tricked: BTreeSet::new(),
             crowded: BTreeMap::new(),
             handled: BTreeSet::new(),
+            unexpected_long_packets: BTreeSet::new(),
             violations: Vec::new(),
         }
     }
@@ -130,6 +134,9 @@ impl Model {
             }
             (What::AsksAdversary { bytes, .. }, Some(node)) => self.pace.keeps_busy(at, node, *bytes),
             (What::Outdated { peer }, Some(node)) => self.reach.was_told(at, node, *peer),
+            (What::Noted { cause: Cause::PacketTooLong, .. }, Some(node)) if !self.may_be_of_lost_session(at, node) => {
+                self.unexpected_long_packets.insert(node);
+            }
             (What::Cut { other }, Some(node)) => {
                 let news = at + self.pace.ways(1);
                 self.faults.add_until(Kind::Cut, Place::Way(node, *other), at, news);
@@ -340,6 +347,18 @@ impl Model {
         let lives = &self.lives;
         self.waiting.retain(|&query| lives[query].asker_gone.is_none());
         self.handled.retain(|&query| lives[query].recipient_gone.is_none());
+    }
+
+    /// Whether what came to a node from somebody unknown may go on in a session of which it knows no more: it had few places for
+    /// sessions; or a peer has started again and said that it holds none, before all was there that it had sent until then.
+    fn may_be_of_lost_session(&self, at: Instant, node: NodeIndex) -> bool {
+        let started_again = |&other: &NodeIndex| {
+            let lately = back(at, self.settles(node, other));
+            let mut crashes = self.faults.find((node, other), &[Kind::Down, Kind::Off], lately, at);
+            crashes.any(|fault| fault.place == Place::Node(other))
+        };
+        let mut others = self.nodes.keys().filter(|&&other| other != node);
+        self.has_few_places_for_handshakes(node) || others.any(started_again)
     }
 
     fn answered(&mut self, at: Instant, query: usize, answer: Answer) {

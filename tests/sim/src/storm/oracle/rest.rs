@@ -123,15 +123,15 @@ impl Oracle {
         }
     }
 
-    /// No node of this implementation sends what another one cannot understand. But if a session is given up before the first record comes
-    /// in it, for lack of places, what follows that record may be longer than a stranger's packet.
+    /// No node of this implementation sends what another one cannot understand.
     pub(in crate::storm) fn nobody_misbehaved(&mut self, world: &mut World, node: NodeIndex) {
-        let strangers = self.model.has_few_places_for_handshakes(node);
-        let wrong = [Cause::ProtocolViolation, Cause::UnknownVersion, Cause::PacketTooLong, Cause::RecordNotOpened];
-        for cause in wrong.into_iter().filter(|&cause| cause != Cause::PacketTooLong || !strangers) {
+        for cause in [Cause::ProtocolViolation, Cause::UnknownVersion, Cause::RecordNotOpened] {
             let count = world.node(node).count(cause);
             self.demand(world, count == 0, || format!("{} at node {}", cause.text(), node.number()));
         }
+        let cause = Cause::PacketTooLong;
+        let expected = !self.model.unexpected_long_packets.contains(&node);
+        self.demand(world, expected, || format!("{} at node {}", cause.text(), node.number()));
     }
 
     /// What a node holds, without the queries of which it cannot know that their time is over, and the sessions on offer to somebody who

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use egtp::{Config, Executed, Failure, Instant, Limits, PeerRefusal, Reason, Refusal, Stage};
+use egtp::{Cause, Config, Executed, Failure, Instant, Limits, PeerRefusal, Reason, Refusal, Stage};
 
 use super::life::Question;
 use super::model::Model;
@@ -576,4 +576,33 @@ fn only_a_node_with_few_places_for_peers_sessions_or_handshakes_may_shut_others_
     }
     let facts = Facts::limited(|limits| limits.queries = 1, |limits| limits.incoming = 1);
     assert!(!facts.model.may_shut_out(facts.asker, facts.peer));
+}
+
+#[test]
+fn a_long_packet_of_a_stranger_is_expected_only_where_sessions_may_have_been_lost() {
+    let long = What::Noted { cause: Cause::PacketTooLong, peer: None };
+    let is_expected = |facts: &Facts| facts.model.unexpected_long_packets.is_empty();
+
+    let mut facts = Facts::new();
+    facts.at(0, facts.asker, &long);
+    assert!(!is_expected(&facts));
+
+    let mut facts = Facts::limited(|limits| limits.tentative_sessions = 2, |_| {});
+    facts.at(0, facts.asker, &long);
+    assert!(is_expected(&facts));
+
+    let mut facts = Facts::new();
+    let (asker, peer) = (facts.asker, facts.peer);
+    facts.at(0, peer, &What::Crashes);
+    facts.at(0, peer, &What::Starts);
+    facts.at(500, asker, &long);
+    assert!(is_expected(&facts), "the peer that has crashed may have sent it");
+    facts.at(600, peer, &long);
+    assert!(!is_expected(&facts), "nobody but the peer itself has crashed");
+
+    let mut facts = Facts::new();
+    facts.at(0, peer, &What::Crashes);
+    facts.at(0, peer, &What::Starts);
+    facts.at(200_000, asker, &long);
+    assert!(!is_expected(&facts), "too long after the crash");
 }
