@@ -139,11 +139,19 @@ impl Model {
         let places = [(Kind::Silent, from), (Kind::Silent, to), (Kind::Frozen, to), (Kind::Off, to)];
         let stalls = places.map(|(kind, node)| self.faults.since(kind, Place::Node(node)).map(|since| (since, kind)));
         let (since, kind) = stalls.into_iter().flatten().min_by_key(|&(since, _)| since)?;
-        let start = since.max(life.asked) + self.pace.ways(2) + self.pace.busy(from, to, since.max(life.asked));
+        let silent = since.max(life.asked).max(self.last_released(to, from));
+        let start = silent + self.pace.ways(2) + self.pace.busy(from, to, silent);
         let timers = &self.nodes[&from].timers;
         let due = start + timers.probe_waiting + timers.probe_answer + GRACE;
         let why = format!("the peer could not be heard since {since} ({kind:?}), and is probed");
         Some(Promise { due, why })
+    }
+
+    /// When what was held back on the way from one node to another was let go last: it comes even if its sender is gone by then.
+    fn last_released(&self, from: NodeIndex, to: NodeIndex) -> Instant {
+        let faults = self.faults.between(from, to).filter(|fault| fault.kind == Kind::Blocked);
+        let on_the_way = faults.filter(|fault| fault.place == Place::Way(from, to));
+        on_the_way.filter_map(|fault| fault.until).max().unwrap_or(Instant::ZERO)
     }
 
     /// Whether a fault keeps a node from noticing that another is silent.

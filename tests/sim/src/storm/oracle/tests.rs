@@ -255,6 +255,27 @@ fn a_silent_peer_that_is_never_found_dead_is_wrong() {
 }
 
 #[test]
+fn a_peer_counts_as_heard_until_what_was_held_back_on_its_way_has_come() {
+    let way = |to, blocked| What::Blocked { to, blocked };
+    let timeout = failed(Reason::HardTimeout, Executed::Maybe, Stage::Wire);
+    for is_to_the_asker in [true, false] {
+        let mut facts = Facts::new();
+        let (from, to) = if is_to_the_asker { (facts.peer, facts.asker) } else { (facts.asker, facts.peer) };
+        facts.asks(0, ECHO);
+        facts.at(20, from, &way(to, true));
+        facts.at(30, facts.peer, &What::PowerOff);
+        facts.at(5_000, from, &way(to, false));
+        facts.model.soft_timeout(at(10_000), 0);
+        facts.ends(20_000, 0, timeout);
+        if is_to_the_asker {
+            facts.are_right();
+        } else {
+            facts.are_wrong("the peer could not be heard since 1.030000s");
+        }
+    }
+}
+
+#[test]
 fn a_query_that_runs_twice_or_after_it_was_said_that_it_would_not_is_wrong() {
     let mut facts = Facts::new();
     facts.asks(0, NEVER);
