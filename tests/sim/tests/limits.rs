@@ -208,7 +208,7 @@ fn that_sessions_end_fills_no_memory_where_nobody_takes_it() {
         let read = peer.connects();
         for _ in 0..40 {
             for _ in 0..90 {
-                let mut session = peer.shakes_hands_on(read);
+                let mut session = peer.shakes_hands_on(read, 1);
                 peer.says_in(&mut session, read, &[]);
             }
             peer.waits(1);

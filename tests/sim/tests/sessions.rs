@@ -291,7 +291,7 @@ fn a_session_that_was_offered_is_kept_while_a_long_packet_of_the_peers_comes() {
         let (mut peer, connection) = Peer::meets(node, now);
         let half = Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total: 100_000, part: vec![0; 10_000] };
         let long = framed(&peer.session.seal(&half.encode()));
-        let mut offered = peer.shakes_hands_on(connection);
+        let mut offered = peer.shakes_hands_on(connection, 1);
         for bytes in long.chunks(400) {
             peer.now = peer.now + SECOND;
             peer.node.handle(peer.now, Event::Received(connection, bytes));
@@ -461,6 +461,33 @@ fn a_record_follows_a_handshake_on_its_connection_though_queries_go_over_another
         both.peer.node.query(now, to, query(KEEP, b"not written yet")).unwrap();
         both.doubts(0);
         assert_eq!(both.peer.hears_records(&[&both.peer.session.clone()], both.dialled), [Vec::new()]);
+    });
+}
+
+#[test]
+fn a_session_in_which_nothing_more_is_asked_is_no_better_than_a_worse_one_that_is_confirmed_late() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let mut late = peer.shakes_hands_on(connection, 1);
+        let best = peer.shakes_hands_on(connection, 2);
+        let first = std::mem::replace(&mut peer.session, best);
+        peer.says(connection, &[]);
+        let to = peer.id();
+        let asked = peer.node.query(now, to, query(ECHO, b"?")).unwrap();
+        let best = peer.session.clone();
+        let said = peer.hears_in(&[&first, &best], connection);
+        let Some(Frame::Query { number, part, .. }) = said.last() else { panic!("{said:?}") };
+        // The clocks have gone apart, so that nothing more is asked in the best one.
+        peer.says(connection, &[Frame::Refuse { number: *number, code: 8, wait: 0 }]);
+        take_written(peer.node, now, connection);
+        peer.says_in(&mut late, connection, &[]);
+        let again = peer.hears_in(&[&first, &best, &late], connection);
+        assert!(again.iter().any(|frame| matches!(frame, Frame::Query { .. })), "{again:?}");
+        let reply = peer.reply_to(0, part, b"!");
+        peer.says_in(&mut late, connection, &[reply]);
+        assert_eq!(verdicts(peer.node), [(asked, Ok(b"!".to_vec()))]);
     });
 }
 

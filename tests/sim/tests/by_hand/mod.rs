@@ -82,9 +82,10 @@ impl<'a> Peer<'a> {
         (before, connection)
     }
 
-    /// Shakes hands over a connection that it has, and says nothing yet in the session that this makes.
-    pub fn shakes_hands_on(&mut self, connection: ConnectionId) -> Session {
-        shake_hands(&PEER, self.node, self.now, connection, 1).unwrap()
+    /// Shakes hands over a connection that it has, as if the best session so far were of this generation, and says nothing yet in the
+    /// session that this makes.
+    pub fn shakes_hands_on(&mut self, connection: ConnectionId, generation: u32) -> Session {
+        shake_hands(&PEER, self.node, self.now, connection, generation).unwrap()
     }
 
     /// Answers the node's handshake, of whose sessions it holds these, and says nothing yet in the session that this makes.
@@ -214,8 +215,9 @@ fn shake_hands(
     let key = *node.record().unwrap().key().as_bytes();
     let payload = HelloPayload { key: identity.public_key(), generation, asked: Vec::new() }.encode();
     let isid = u64::from(generation).to_be_bytes();
-    // Each peer has an ephemeral key of its own.
-    let ephemeral = identity.0.map(|byte| byte + 1);
+    // Each handshake of each peer has an ephemeral key of its own.
+    let ephemeral = iter::repeat_n(isid, 4).flatten().zip(identity.0).map(|(one, other)| one ^ (other + 1));
+    let ephemeral = ephemeral.collect::<Vec<u8>>().try_into().unwrap();
     let (initiator, noise) = Initiator::start(identity, &key, isid, ephemeral, &payload).unwrap();
     let hello = Packet::Hello { isid, cookie: [0; 16], noise }.encode();
     node.handle(now, Event::Received(connection, &framed(&hello)));
