@@ -28,6 +28,8 @@ pub(super) struct Mind {
     pub(super) lines: BTreeMap<Line, Wire>,
     pub(super) next_line: u64,
     pub(super) sessions: BTreeMap<Sid, Held>,
+    /// PINGs that have not been answered, the latest last. If the session of one has ended, its PONG comes in another.
+    pub(super) pings: VecDeque<u64>,
     /// What it has answered to which HELLO, the latest last.
     pub(super) welcomed: VecDeque<Welcomed>,
     pub(super) generations: BTreeMap<[u8; 20], u32>,
@@ -111,6 +113,7 @@ impl Mind {
             lines: BTreeMap::new(),
             next_line: 0,
             sessions: BTreeMap::new(),
+            pings: VecDeque::new(),
             welcomed: VecDeque::new(),
             generations: BTreeMap::new(),
             plans: BTreeMap::new(),

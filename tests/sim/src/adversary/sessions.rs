@@ -39,8 +39,6 @@ pub(super) struct Held {
     asked: BTreeSet<u64>,
     /// What the peer has answered to them.
     replies: BTreeMap<u64, [u8; 20]>,
-    /// PINGs that have not been answered.
-    pings: BTreeSet<u64>,
 }
 
 /// A query that comes in pieces.
@@ -59,7 +57,7 @@ pub(super) struct Welcomed {
     packet: Vec<u8>,
 }
 
-/// What is remembered of a session's past, for each kind of thing.
+/// What is remembered of a session's past, for each kind of thing, and of PINGs in all of them.
 const MEMORY: usize = 4096;
 const SESSIONS: usize = 256;
 const WELCOMED: usize = 16;
@@ -197,7 +195,6 @@ impl Mind {
             assemblies: BTreeMap::new(),
             asked: BTreeSet::new(),
             replies: BTreeMap::new(),
-            pings: BTreeSet::new(),
         };
         self.sessions.insert(sid, held);
     }
@@ -211,7 +208,10 @@ impl Mind {
                     insert(&mut held.asked, *number);
                 }
                 Frame::Ping { token, .. } => {
-                    insert(&mut held.pings, *token);
+                    self.pings.push_back(*token);
+                    if self.pings.len() > MEMORY {
+                        self.pings.pop_front();
+                    }
                 }
                 _ => {}
             }
@@ -296,7 +296,8 @@ impl Mind {
                 if sessions != 0 {
                     self.evidence.proof(self.now, "says that it holds sessions that it was not asked about");
                 }
-                if !held.pings.remove(&token) || token & NO_PONG != 0 {
+                let asked = self.pings.iter().position(|&ping| ping == token).and_then(|at| self.pings.remove(at));
+                if asked.is_none() || token & NO_PONG != 0 {
                     self.evidence.proof(self.now, "answered a PING twice, or one in a record that had to be dropped");
                 }
                 self.ponged(token);
