@@ -534,6 +534,39 @@ fn dials_in_doubt<'a>(node: &'a mut Node, now: Instant) -> (Peer<'a>, Session, C
 }
 
 #[test]
+fn a_peer_is_met_on_a_new_connection_though_it_is_being_asked_on_another() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let (_, second) = peer.shakes_hands_again();
+        peer.node.handle(now, Event::Closed(first, egtp::Ending::Broken));
+        let asked = unframed(&mut take_written(peer.node, now, second));
+        assert!(!asked.is_empty());
+        peer.says(second, &[Frame::Leave { step: 0 }]);
+        let dial = dials_the_peer(peer.node, now, &[2]);
+        let said = peer.hears(dial);
+        assert!(matches!(said[..], [Frame::Ping { .. }]), "{said:?}");
+    });
+}
+
+#[test]
+fn a_peer_that_is_heard_in_a_session_need_not_prove_that_it_holds_it() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        peer.node.handle(now, Event::Closed(first, egtp::Ending::Broken));
+        let dial = dials_the_peer(peer.node, now, &[1]);
+        assert!(matches!(peer.hears(dial)[..], [Frame::Ping { .. }]));
+        peer.says(dial, &[]);
+        assert!(matches!(peer.hears(dial)[..], [Frame::Query { .. }]));
+        peer.waits(3);
+        assert_eq!(take_written(peer.node, peer.now, dial), []);
+    });
+}
+
+#[test]
 fn nothing_long_is_said_to_a_peer_that_was_dialled_before_it_can_know_who_says_it() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();
