@@ -18,7 +18,7 @@ use egtp_sim::second::frame::Frame;
 use egtp_sim::second::packet::{Packet, framed, unframed};
 use egtp_sim::second::session::Session;
 
-use by_hand::{IN_A_MINUTE, PEER_SEED, Peer, dialled, dials_the_peer, take_written};
+use by_hand::{IN_A_MINUTE, PEER_SEED, Peer, dialled, dials_the_peer, take_written, welcomes};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -620,6 +620,23 @@ fn what_a_peer_was_met_with_counts_for_nothing_once_its_session_has_ended() {
         let said = unframed(&mut take_written(peer.node, now, dial));
         assert!(said[0].len() <= 4_096 && said.len() > 1, "{}", said[0].len());
         assert!(peer.session.open(&said[0]).is_some());
+    });
+}
+
+#[test]
+fn nobody_is_offered_a_session_while_all_that_there_may_be_are_in_use() {
+    let mut config = Config::default();
+    config.limits.sessions = 2;
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(config.check().unwrap());
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let token = peer.asks(first);
+        let (_, second) = peer.shakes_hands_again();
+        peer.asks(second);
+        assert!(!welcomes(peer.node, now, 9));
+        peer.node.reply(now, token, b"!".to_vec()).unwrap();
+        assert!(welcomes(peer.node, now, 9));
     });
 }
 
