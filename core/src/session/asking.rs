@@ -1,0 +1,173 @@
+//! The asker's end of a session: its own numbers, and the queries that have one.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::assembly::Assembly;
+use super::outgoing::Outgoing;
+use super::window::WIDTH;
+use crate::admission::Account;
+use crate::slab::Key;
+use crate::time::Instant;
+use crate::wire::message::Message;
+
+/// A query or notice that has a number.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The node's name for it.
+    pub(super) query: Key,
+    pub(super) outgoing: Outgoing,
+    pub(super) notice: bool,
+    /// On the peer's session clock.
+    pub(super) until: u32,
+    /// On this node's clock.
+    pub(super) deadline: Instant,
+    /// The reply, as far as it has come.
+    pub(super) reply: Option<Assembly>,
+    /// Whether it is counted among the long messages under way.
+    pub(super) counts_as_long: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Asking {
+    next: u64,
+    outstanding: BTreeMap<u64, Asked>,
+    /// How many the peer lets wait at a time.
+    most: usize,
+    /// No number below this one is both outstanding and not wholly acknowledged.
+    lowest_open: u64,
+    /// Numbers to be cancelled at the peer, until that is acknowledged or these deadlines have passed.
+    cancelled: BTreeMap<u64, Instant>,
+    /// Notices that the peer has.
+    told: Vec<Key>,
+}
+
+impl Asking {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            next: 0,
+            outstanding: BTreeMap::new(),
+            most,
+            lowest_open: 0,
+            cancelled: BTreeMap::new(),
+            told: Vec::new(),
+        }
+    }
+
+    /// Whether one more may have a number: none is used so far above the lowest one of which the peer does not have all parts that it would
+    /// push that below the peer's table.
+    pub(super) fn has_room(&mut self) -> bool {
+        while self.lowest_open < self.next && self.outstanding.get(&self.lowest_open).is_none_or(|asked| asked.outgoing.is_acknowledged()) {
+            self.lowest_open += 1;
+        }
+        self.outstanding.len() < self.most && self.next < self.lowest_open.saturating_add(WIDTH) && self.next < u64::MAX
+    }
+
+    /// Gives the next number.
+    pub(super) fn number(&mut self, asked: Asked) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.outstanding.insert(number, asked);
+        number
+    }
+
+    /// Whether a number was ever given.
+    pub(super) fn was_used(&self, number: u64) -> bool {
+        number < self.next
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&Asked> {
+        self.outstanding.get(&number)
+    }
+
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Asked> {
+        self.outstanding.get_mut(&number)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Asked)> {
+        self.outstanding.iter().map(|(&number, asked)| (number, asked))
+    }
+
+    /// The query is settled, or goes again under another number; what was held for it is given back.
+    pub(super) fn remove(&mut self, number: u64, account: &mut Account<'_>) -> Option<(Key, Message)> {
+        let asked = self.outstanding.remove(&number)?;
+        if let Some(reply) = asked.reply {
+            account.release_assembly(reply.total());
+        }
+        if asked.counts_as_long {
+            account.release_long();
+        }
+        Some((asked.query, asked.outgoing.into_message()))
+    }
+
+    /// Everything that has a number, in the order of numbers.
+    pub(super) fn remove_all(&mut self, account: &mut Account<'_>) -> Vec<(u64, Key, Message)> {
+        let numbers: Vec<u64> = self.outstanding.keys().copied().collect();
+        let remove = |number| self.remove(number, account).map(|(query, message)| (number, query, message));
+        numbers.into_iter().filter_map(remove).collect()
+    }
+
+    /// The peer is to be told that nobody waits for this number. Of many, the oldest is left to its deadline there.
+    pub(super) fn cancel(&mut self, number: u64, deadline: Instant) {
+        self.cancelled.insert(number, deadline);
+        if self.cancelled.len() > usize::try_from(WIDTH).unwrap_or(usize::MAX) {
+            self.cancelled.pop_first();
+        }
+    }
+
+    pub(super) fn is_to_be_cancelled(&self, number: u64, now: Instant) -> bool {
+        self.cancelled.get(&number).is_some_and(|deadline| *deadline > now)
+    }
+
+    pub(super) fn cancel_acknowledged(&mut self, number: u64) {
+        self.cancelled.remove(&number);
+    }
+
+    /// Whether something of what was cancelled is to be remembered still.
+    pub(super) fn forget_cancelled(&mut self, now: Instant) {
+        self.cancelled.retain(|_, deadline| *deadline > now);
+    }
+
+    /// The peer has a part of a message. Says whether that makes it whole.
+    pub(super) fn acknowledged(&mut self, number: u64, part: super::ranges::Range, account: &mut Account<'_>) {
+        let Some(asked) = self.outstanding.get_mut(&number) else { return };
+        asked.outgoing.left(part);
+        if !asked.outgoing.acknowledged(part) {
+            return;
+        }
+        if core::mem::take(&mut asked.counts_as_long) {
+            account.release_long();
+        }
+        if asked.notice {
+            self.told.push(asked.query);
+            self.remove(number, account);
+        }
+    }
+
+    /// Notices that the peer has, each once.
+    pub(super) fn take_told(&mut self) -> Vec<Key> {
+        core::mem::take(&mut self.told)
+    }
+
+    pub(super) fn check(&self) {
+        debug_assert!(self.outstanding.last_key_value().is_none_or(|(&last, _)| last < self.next));
+        debug_assert!(self.outstanding.len() <= self.most);
+    }
+
+    /// The memory for replies that are coming.
+    pub(super) fn assembly_bytes(&self) -> usize {
+        self.outstanding.values().filter_map(|asked| asked.reply.as_ref()).map(Assembly::total).sum()
+    }
+
+    pub(super) fn long(&self) -> usize {
+        self.outstanding.values().filter(|asked| asked.counts_as_long).count()
+    }
+}

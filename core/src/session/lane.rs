@@ -1,0 +1,213 @@
+//! A path as one session knows it.
+//!
+//! Another process with the same key may be at the other end, which knows nothing of this session. So a session says nothing over a path
+//! but PING until the peer was heard on it *in that very session*.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::rtt::Rtt;
+use crate::id::ConnectionId;
+use crate::time::Instant;
+
+/// Something that carries packets to the peer. A relay on the way will be another kind.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) enum PathId {
+    /// An open connection: it keeps the order, loses nothing, and says when it ends.
+    Stream(ConnectionId),
+}
+
+/// Silence for so long is a reason to ask, if the path's own time is not longer.
+const ASK_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Lane {
+    path: PathId,
+    /// Whether the peer was heard on it in this session.
+    heard: bool,
+    /// Whether the next record has to be short: the peer does not know yet whose path it is.
+    short: bool,
+    rtt: Rtt,
+    /// How many records have left by it that ask for an acknowledgement and have none.
+    open: usize,
+    /// Since when something waits for an acknowledgement and none has come.
+    waiting_since: Option<Instant>,
+    ping: Ping,
+}
+
+/// How far the session has come in asking whether anybody is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ping {
+    None,
+    Due,
+    /// It is sealed.
+    Asked(Instant),
+    /// It was not answered in time, or by STALE: this session is not known at the other end.
+    InVain,
+}
+
+impl Lane {
+    fn new(path: PathId, short: bool) -> Self {
+        Self { path, heard: false, short, rtt: Rtt::default(), open: 0, waiting_since: None, ping: Ping::None }
+    }
+
+    pub(crate) fn path(&self) -> PathId {
+        self.path
+    }
+
+    pub(crate) fn is_heard(&self) -> bool {
+        self.heard
+    }
+
+    pub(crate) fn is_short(&self) -> bool {
+        self.short
+    }
+
+    pub(crate) fn rtt(&mut self) -> &mut Rtt {
+        &mut self.rtt
+    }
+
+    /// The peer was heard on it, in a record or a WELCOME of this session.
+    pub(super) fn hear(&mut self) {
+        self.heard = true;
+        if self.ping == Ping::InVain {
+            self.ping = Ping::None;
+        }
+    }
+
+    pub(super) fn wants_ping(&self) -> bool {
+        self.ping == Ping::Due
+    }
+
+    /// Asks whether anybody is there who knows the session, unless that is being asked, or was in vain.
+    pub(super) fn ask(&mut self) {
+        if self.ping == Ping::None {
+            self.ping = Ping::Due;
+        }
+    }
+
+    pub(super) fn has_asked_in_vain(&self) -> bool {
+        self.ping == Ping::InVain
+    }
+
+    pub(super) fn answered_in_vain(&mut self) {
+        if !self.heard {
+            self.ping = Ping::InVain;
+        }
+    }
+
+    pub(super) fn pinged(&mut self, now: Instant) {
+        self.ping = Ping::Asked(now);
+    }
+
+    /// A record was sealed for it.
+    pub(super) fn sealed(&mut self) {
+        self.short = false;
+    }
+
+    /// A record that asks for an acknowledgement has left.
+    pub(super) fn left(&mut self, now: Instant) {
+        self.open += 1;
+        self.waiting_since.get_or_insert(now);
+    }
+
+    /// A record that had left is acknowledged.
+    pub(super) fn acknowledged(&mut self, now: Instant) {
+        self.settled();
+        self.waiting_since = self.waiting_since.map(|_| now);
+        if matches!(self.ping, Ping::Asked(_)) {
+            self.ping = Ping::None;
+        }
+    }
+
+    /// A record that had left is acknowledged or lost.
+    pub(super) fn settled(&mut self) {
+        debug_assert!(self.open > 0, "a record is settled once");
+        self.open = self.open.saturating_sub(1);
+        if self.open == 0 {
+            self.waiting_since = None;
+        }
+    }
+
+    /// How long silence may last before the peer is asked.
+    fn patience(&self) -> Duration {
+        ASK_AFTER.max(self.rtt.timeout() * 4)
+    }
+
+    /// How long a question may go without an answer before the path is dead.
+    fn patience_asked(&self) -> Duration {
+        ASK_AFTER.max(self.rtt.timeout() * 2) * 4
+    }
+
+    /// When the peer is to be asked, or has been asked in vain.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let since = self.waiting_since?;
+        match self.ping {
+            Ping::None => Some(since + self.patience()),
+            Ping::Asked(at) if !self.heard => Some(at.max(since) + self.patience()),
+            Ping::Due | Ping::Asked(_) | Ping::InVain => None,
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self.deadline().is_some_and(|due| due <= now) {
+            self.ping = if self.ping == Ping::None { Ping::Due } else { Ping::InVain };
+        }
+    }
+
+    /// Since when the peer owes an answer to a question on this path that it was heard on, and by when it should be there.
+    pub(super) fn silence(&self) -> Option<(Instant, Instant)> {
+        match (self.ping, self.waiting_since) {
+            (Ping::Asked(at), Some(since)) if self.heard => Some((since, at + self.patience_asked())),
+            _ => None,
+        }
+    }
+
+    /// Since when something waits for an acknowledgement and none has come.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.waiting_since
+    }
+
+    pub(super) fn check(&self) {
+        debug_assert_eq!(self.open > 0, self.waiting_since.is_some(), "whoever waits knows since when");
+    }
+}
+
+/// The paths of one session.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lanes(Vec<Lane>);
+
+impl Lanes {
+    pub(super) fn get(&self, path: PathId) -> Option<&Lane> {
+        self.0.iter().find(|lane| lane.path == path)
+    }
+
+    pub(super) fn get_mut(&mut self, path: PathId) -> Option<&mut Lane> {
+        self.0.iter_mut().find(|lane| lane.path == path)
+    }
+
+    /// The lane of a path, which is made if there is none.
+    pub(super) fn join(&mut self, path: PathId, short: bool) -> &mut Lane {
+        let at = self.0.iter().position(|lane| lane.path == path);
+        let at = at.unwrap_or_else(|| {
+            self.0.push(Lane::new(path, short));
+            self.0.len() - 1
+        });
+        &mut self.0[at]
+    }
+
+    pub(super) fn remove(&mut self, path: PathId) {
+        self.0.retain(|lane| lane.path != path);
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+    }
+
+    pub(super) fn iter(&self) -> core::slice::Iter<'_, Lane> {
+        self.0.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> core::slice::IterMut<'_, Lane> {
+        self.0.iter_mut()
+    }
+}

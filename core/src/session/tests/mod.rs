@@ -1,0 +1,1 @@
+//! The session alone, and two of them with paths between.
