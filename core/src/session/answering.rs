@@ -84,11 +84,6 @@ impl Answering {
         self.entries.is_empty()
     }
 
-    /// Whether a handler works at something, or a reply is remembered.
-    pub(super) fn owes(&self) -> bool {
-        self.entries.values().any(|entry| !matches!(entry, Entry::Coming { .. }))
-    }
-
     /// Begins to put a message together.
     pub(super) fn begin(&mut self, number: u64, total: usize, now: Instant) {
         self.put(number, Entry::Coming { assembly: Assembly::new(total), heading: None, progress: now });

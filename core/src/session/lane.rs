@@ -51,10 +51,6 @@ impl Lane {
         Self { path, heard: false, short, rtt: Rtt::default(), open: 0, waiting_since: None, ping: Ping::None }
     }
 
-    pub(crate) fn path(&self) -> PathId {
-        self.path
-    }
-
     pub(crate) fn is_heard(&self) -> bool {
         self.heard
     }
@@ -155,10 +151,10 @@ impl Lane {
         }
     }
 
-    /// Since when the peer owes an answer to a question on this path that it was heard on, and by when it should be there.
-    pub(super) fn silence(&self) -> Option<(Instant, Instant)> {
+    /// When the peer was asked on this path, on which it was heard, if it owes the answer; and how long it may be silent.
+    pub(super) fn silence(&self) -> Option<(Instant, Duration)> {
         match (self.ping, self.waiting_since) {
-            (Ping::Asked(at), Some(since)) if self.heard => Some((since, at + self.patience_asked())),
+            (Ping::Asked(at), Some(_)) if self.heard => Some((at, self.patience_asked())),
             _ => None,
         }
     }

@@ -165,11 +165,6 @@ impl Records {
         self.notes.iter().all(|note| note.fate != Fate::Open)
     }
 
-    /// Whether a record is open that carries something, or asks something, by whichever path.
-    pub(super) fn bytes(&self) -> usize {
-        self.notes.len() * size_of::<Note>() + self.contents.len() * size_of::<Content>()
-    }
-
     /// The first bytes of a record have left.
     pub(super) fn begun(&mut self, counter: u64) {
         if let Some(at) = self.find(counter)

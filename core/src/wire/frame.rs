@@ -10,14 +10,17 @@ use super::put_length;
 use super::reader::{Malformed, Reader};
 
 /// What a QUERY takes besides its part of the message, in bytes.
+#[cfg(test)]
 pub(crate) const QUERY_OVERHEAD: usize = 1 + 8 + 1 + 4 + 4 + 4;
 /// What a REPLY takes besides its part of the message, in bytes.
+#[cfg(test)]
 pub(crate) const REPLY_OVERHEAD: usize = 1 + 8 + 1 + 4 + 4;
 /// What a PIECE takes besides its part of the message, in bytes: no frame that carries a part takes more.
 pub(crate) const PIECE_OVERHEAD: usize = 1 + 1 + 8 + 4 + 4 + 4;
 /// The size of a REFUSE in bytes; a CANCEL is smaller.
 pub(crate) const REFUSE_LEN: usize = 1 + 8 + 1 + 2;
 /// The most that an ACK takes, in bytes.
+#[cfg(test)]
 pub(crate) const MAX_ACK: usize = 1 + 8 + 2 + 1 + Runs::MAX * RUN;
 
 const QUERY: u8 = 0x01;

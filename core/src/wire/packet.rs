@@ -22,6 +22,7 @@ pub(crate) const SEALED_HEADER: usize = 1 + 1 + 8 + 8;
 pub(crate) const TAG: usize = 16;
 
 /// The most bytes of frames that a SEALED packet holds.
+#[cfg(test)]
 pub(crate) const MAX_PLAINTEXT: usize = MAX_PACKET - SEALED_HEADER - TAG;
 
 const HELLO: u8 = 1;
