@@ -49,15 +49,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod clock;
 mod driver;
 mod inbox;
-mod listeners;
-mod setup;
-mod stream;
+mod socket;
 mod wait;
 
-pub use clock::Clock;
-pub use driver::{Driver, Step};
-pub use inbox::{Handle, Unposted};
-pub use setup::{OpenError, Setup};
+pub use driver::Driver;
+pub use egtp_sockets::{Clock, OpenError, Setup, Step, Unposted};
+pub use inbox::Handle;
