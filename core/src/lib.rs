@@ -110,6 +110,9 @@ mod event;
 mod hashing;
 mod id;
 mod identity;
+#[cfg(feature = "internal")]
+#[doc(hidden)]
+pub mod internal;
 mod node;
 mod note;
 mod peer;

@@ -8,6 +8,8 @@
 
 mod commands;
 mod connections;
+#[cfg(feature = "internal")]
+mod digest;
 mod packets;
 mod peers;
 mod services;

@@ -18,6 +18,7 @@ use crate::timer::Timer;
 const MOST_DISCOVERIES: usize = 16;
 
 /// The questions that are open.
+#[derive(Debug)]
 pub(super) struct Services {
     lookups: Slab<Key>,
     /// Peers that wait for a place among them, in the order of their asking.

@@ -293,6 +293,10 @@ impl Peer {
 }
 
 impl Handshake {
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
     fn send(&self, env: &mut Env, sent: &Sent) {
         env.connections.put(env.now, sent.on, |out| put_hello(out, self.id, &sent.cookie, &self.noise));
     }

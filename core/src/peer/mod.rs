@@ -225,8 +225,16 @@ impl Peer {
 }
 
 impl core::fmt::Debug for Peer {
+    /// What is remembered of it, but for its place in the order of use.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Peer").field("id", &self.id).finish_non_exhaustive()
+        let mut shown = f.debug_struct("Peer");
+        shown.field("id", &self.id).field("record", &self.record).field("way", &self.way).field("paths", &self.paths);
+        for held in self.sessions.iter() {
+            shown.field("session", &held.session);
+        }
+        let handshake = self.handshake.as_ref().map(|handshake| handshake.id());
+        shown.field("handshake", &handshake).field("waiting", &self.waiting).field("paused", &self.paused);
+        shown.field("charges", &self.charges).finish_non_exhaustive()
     }
 }
 

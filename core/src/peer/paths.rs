@@ -34,7 +34,7 @@ const PER_SESSION: usize = 4;
 const LEFT_OUT: u64 = 512;
 
 /// Open connections on which the peer is proved.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Paths {
     connections: Vec<ConnectionId>,
     /// How many have been found dead in a row.

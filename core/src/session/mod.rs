@@ -572,6 +572,21 @@ impl Session {
     }
 }
 
+impl core::fmt::Debug for Session {
+    /// What is remembered in it, but for times, keys and the counter of what was sealed.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("confirmed", &self.confirmed)
+            .field("late", &self.late)
+            .field("opener", &self.opener)
+            .field("queue", &self.queue)
+            .field("asking", &self.asking)
+            .field("answering", &self.answering)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a session leaves when it ends.
 pub(crate) struct Ended {
     /// Handlers that work for nothing now.
