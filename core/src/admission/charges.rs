@@ -47,7 +47,9 @@ impl Account<'_> {
         let of_peer = self.of_peer.replies.saturating_add(bytes);
         let of_all = self.of_all.replies.saturating_add(bytes);
         let left = self.limits.reply_bytes.saturating_sub(of_all);
-        let fits = of_peer <= self.limits.reply_bytes_per_peer && of_all <= self.limits.reply_bytes && of_peer <= left.max(bytes);
+        let fits = of_peer <= self.limits.reply_bytes_per_peer
+            && of_all <= self.limits.reply_bytes
+            && of_peer <= left.max(bytes);
         if fits {
             self.of_peer.replies = of_peer;
             self.of_all.replies = of_all;

@@ -130,7 +130,14 @@ impl Answering {
     }
 
     /// The number is refused, for ever unless a handler had it; that is to be said. Says whether there was room to remember it.
-    pub(super) fn refuse(&mut self, number: u64, code: RefuseCode, wait: u16, until: Instant, account: &mut Account<'_>) -> bool {
+    pub(super) fn refuse(
+        &mut self,
+        number: u64,
+        code: RefuseCode,
+        wait: u16,
+        until: Instant,
+        account: &mut Account<'_>,
+    ) -> bool {
         self.drop_entry(number, account);
         self.numbers.refuse(number);
         // An honest peer has no more numbers than the window is wide that are not acknowledged.

@@ -57,7 +57,9 @@ impl Asking {
     /// Whether one more may have a number: none is used so far above the lowest one of which the peer does not have all parts that it would
     /// push that below the peer's table.
     pub(super) fn has_room(&mut self) -> bool {
-        while self.lowest_open < self.next && self.outstanding.get(&self.lowest_open).is_none_or(|asked| asked.outgoing.is_acknowledged()) {
+        while self.lowest_open < self.next
+            && self.outstanding.get(&self.lowest_open).is_none_or(|asked| asked.outgoing.is_acknowledged())
+        {
             self.lowest_open += 1;
         }
         self.outstanding.len() < self.most && self.next < self.lowest_open.saturating_add(WIDTH) && self.next < u64::MAX

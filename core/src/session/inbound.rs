@@ -173,7 +173,9 @@ impl Session {
         if !is_whole {
             return Ok(None);
         }
-        let Some((assembly, Asks { notice, until })) = self.answering.take_whole(number, account) else { return Ok(None) };
+        let Some((assembly, Asks { notice, until })) = self.answering.take_whole(number, account) else {
+            return Ok(None);
+        };
         if self.answering.number(number) == Number::Below {
             return Ok(self.refuses(now, number, RefuseCode::BelowWindow, account));
         }
@@ -264,7 +266,9 @@ impl Session {
     /// How often what it belongs to was passed over. Words are said again without end: an honest peer passes over nothing.
     fn passed_over(&mut self, content: Content) -> u8 {
         match content.what {
-            What::Part(PieceOf::Query) => self.asking.get_mut(content.number).map_or(0, |asked| asked.outgoing.passed_over()),
+            What::Part(PieceOf::Query) => {
+                self.asking.get_mut(content.number).map_or(0, |asked| asked.outgoing.passed_over())
+            }
             What::Part(PieceOf::Reply) => match self.answering.get_mut(content.number) {
                 Some(Entry::Answered(answered)) => answered.outgoing.passed_over(),
                 _ => 0,

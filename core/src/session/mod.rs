@@ -432,7 +432,14 @@ impl Session {
     }
 
     /// A query that has arrived, or that a handler has, did not run and never will.
-    pub(crate) fn refuse(&mut self, number: u64, code: RefuseCode, wait: u16, until: Instant, account: &mut Account<'_>) {
+    pub(crate) fn refuse(
+        &mut self,
+        number: u64,
+        code: RefuseCode,
+        wait: u16,
+        until: Instant,
+        account: &mut Account<'_>,
+    ) {
         if self.answering.refuse(number, code, wait, until, account) {
             self.queue.push(Row::First, Waiting { what: Thing::Refuse, number });
         }
@@ -446,7 +453,13 @@ impl Session {
     }
 
     /// The handler has answered. Without memory for it the asker learns that it does not fit. Says whether the asker still waits.
-    pub(crate) fn answer(&mut self, number: u64, mut code: ReplyCode, mut message: Message, account: &mut Account<'_>) -> bool {
+    pub(crate) fn answer(
+        &mut self,
+        number: u64,
+        mut code: ReplyCode,
+        mut message: Message,
+        account: &mut Account<'_>,
+    ) -> bool {
         let Some(until) = self.answering.finish(number, account) else { return false };
         let mut charged = message.len();
         if !account.charge_reply(charged) {
@@ -510,7 +523,8 @@ impl Session {
         let progress: Vec<(u64, Progress)> =
             self.asking.iter().filter_map(|(number, _)| Some((number, self.progress(number)?))).collect();
         let asked = self.asking.remove_all(account).into_iter().zip(progress);
-        let asked = asked.map(|((number, query, message), (_, progress))| Unanswered { number, query, message, progress });
+        let asked =
+            asked.map(|((number, query, message), (_, progress))| Unanswered { number, query, message, progress });
         Ended { withdrawn: self.answering.end(account), asked: asked.collect(), told }
     }
 

@@ -11,9 +11,7 @@ use super::{Introduction, Session};
 use crate::admission::Account;
 use crate::time::Instant;
 use crate::wire::code::{BreakCode, ReplyCode};
-use crate::wire::frame::{
-    Frame, PIECE_OVERHEAD, PieceOf, REFUSE_LEN, RunsBuffer, put_piece, put_query, put_reply,
-};
+use crate::wire::frame::{Frame, PIECE_OVERHEAD, PieceOf, REFUSE_LEN, RunsBuffer, put_piece, put_query, put_reply};
 use crate::wire::packet::SEALED_HEADER;
 
 /// What a short record holds: with an ACK it is well within the 4,096 bytes of a packet that a stranger may send.
@@ -63,7 +61,8 @@ impl Session {
         let lane = self.lanes.get(path)?;
         let (heard, short, pings) = (lane.is_heard(), lane.is_short(), lane.wants_ping());
         let pings = pings || main && heard && self.introduction == Introduction::Owed && self.queue.is_empty();
-        let speaks = main && heard && !self.queue.is_empty() && self.records.has_room(self.sealer.counter().saturating_add(1));
+        let speaks =
+            main && heard && !self.queue.is_empty() && self.records.has_room(self.sealer.counter().saturating_add(1));
         let speaks = speaks && self.queue.has_next(account.has_place_for_long());
         let acknowledges = heard && self.acknowledges_on(now, path, main);
         if !(pings || speaks || acknowledges) {

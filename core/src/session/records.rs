@@ -39,7 +39,8 @@ pub(super) enum What {
 
 impl Content {
     pub(super) fn part(of: PieceOf, number: u64, part: Range) -> Self {
-        let [from, to] = [part.from, part.to].map(|at| u32::try_from(at).expect("a message has at most 4,000,131 bytes"));
+        let [from, to] =
+            [part.from, part.to].map(|at| u32::try_from(at).expect("a message has at most 4,000,131 bytes"));
         Self { what: What::Part(of), number, from, to }
     }
 
@@ -200,7 +201,9 @@ impl Records {
     pub(super) fn begun_parts(&self, of: PieceOf, number: u64) -> impl Iterator<Item = Range> {
         let begun = self.notes.iter().filter(|note| note.leaving == Leaving::Begun && note.fate == Fate::Open);
         let begun = begun.flat_map(|note| self.contents.range(contents_of(note, self.forgotten)));
-        begun.filter(move |content| content.what == What::Part(of) && content.number == number).map(|content| content.range())
+        begun
+            .filter(move |content| content.what == What::Part(of) && content.number == number)
+            .map(|content| content.range())
     }
 
     /// A path has ended: what is open on it is lost.
@@ -211,7 +214,13 @@ impl Records {
     }
 
     /// Records that carry parts of this message, of which no byte has left, are lost; gives back their counters and paths, to be withdrawn.
-    pub(super) fn withdraw(&mut self, of: PieceOf, number: u64, lanes: &mut Lanes, outcome: &mut Outcome) -> Vec<(PathId, u64)> {
+    pub(super) fn withdraw(
+        &mut self,
+        of: PieceOf,
+        number: u64,
+        lanes: &mut Lanes,
+        outcome: &mut Outcome,
+    ) -> Vec<(PathId, u64)> {
         outcome.clear();
         let mut withdrawn = Vec::new();
         for note in &self.notes {
@@ -251,7 +260,8 @@ impl Records {
     ) -> Result<(), NeverSent> {
         let (largest, runs) = ack;
         outcome.clear();
-        let is_left_out = |&(low, high): &(u64, u64)| self.left_out.iter().any(|&counter| (low..=high).contains(&counter));
+        let is_left_out =
+            |&(low, high): &(u64, u64)| self.left_out.iter().any(|&counter| (low..=high).contains(&counter));
         if largest >= next || runs.ranges(largest).any(|range| is_left_out(&range)) {
             return Err(NeverSent);
         }
