@@ -4,9 +4,9 @@
 use alloc::vec::Vec;
 
 use crate::node::Node;
+use crate::query::TypeName;
 use crate::wire::frame::parse_frame;
 use crate::wire::handshake::{HelloPayload, WelcomePayload};
-use crate::query::TypeName;
 use crate::wire::message::{Heading, Message};
 use crate::wire::packet::{
     Packet, SEALED_HEADER, put_busy, put_hello, put_retry, put_stale, put_welcome, sealed_header,

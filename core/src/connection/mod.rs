@@ -187,7 +187,12 @@ impl Connection {
     /// The least useful come first: what is said to be the last for now, then what has brought the fewest messages, then what was used
     /// longest ago.
     pub(crate) fn usefulness(&self) -> (bool, u64, Instant, ConnectionId) {
-        (self.hint != Hint::NoMore, if self.hint == Hint::MoreToCome { u64::MAX } else { self.messages }, self.used, self.id)
+        (
+            self.hint != Hint::NoMore,
+            if self.hint == Hint::MoreToCome { u64::MAX } else { self.messages },
+            self.used,
+            self.id,
+        )
     }
 
     /// Takes what came; the packets in it are then to be [taken](Self::take_packets).

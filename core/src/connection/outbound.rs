@@ -129,7 +129,8 @@ impl Outbound {
 
     /// Takes back every record of a session of which no byte has left.
     pub(crate) fn withdraw_session(&mut self, session: SessionId) {
-        let unsent = self.marks.iter().filter(|mark| mark.record.session == session && mark.start >= self.total_written);
+        let unsent =
+            self.marks.iter().filter(|mark| mark.record.session == session && mark.start >= self.total_written);
         let unsent: Vec<RecordName> = unsent.map(|mark| mark.record).collect();
         unsent.into_iter().for_each(|record| self.withdraw(record));
     }

@@ -208,7 +208,9 @@ impl Connections {
 
     /// The bytes to be written next, cut to what throttling allows now.
     pub(crate) fn to_write(&self, id: ConnectionId) -> &[u8] {
-        let Some(connection) = self.get(id).filter(|connection| connection.phase != Phase::Dialling) else { return &[] };
+        let Some(connection) = self.get(id).filter(|connection| connection.phase != Phase::Dialling) else {
+            return &[];
+        };
         let bytes = connection.outbound.unwritten();
         &bytes[..bytes.len().min(self.may_write(connection))]
     }
@@ -371,7 +373,8 @@ impl Connections {
     /// Whether its own or the common throttle holds back what waits to be written.
     pub(crate) fn is_throttled_up(&self, id: ConnectionId) -> bool {
         self.throttle.up.is_some() && self.get(id).is_some_and(|connection| self.may_write(connection) == 0)
-            || self.throttle.up_per_connection.is_some() && self.get(id).is_some_and(|connection| connection.up.is_dry())
+            || self.throttle.up_per_connection.is_some()
+                && self.get(id).is_some_and(|connection| connection.up.is_dry())
     }
 
     /// Whether its own or the common throttle keeps it from being read.
@@ -392,7 +395,12 @@ impl Connections {
     }
 
     /// What has become due on a connection.
-    pub(crate) fn due(&mut self, now: Instant, id: ConnectionId, (timers, set): (&Timers, &mut TimerSet)) -> Option<ConnectionDue> {
+    pub(crate) fn due(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        (timers, set): (&Timers, &mut TimerSet),
+    ) -> Option<ConnectionDue> {
         let connection = self.get_mut(id)?;
         connection.up.refill(now);
         connection.down.refill(now);
@@ -500,7 +508,11 @@ impl Connections {
             debug_assert_eq!(strangers, self.strangers, "whoever is not proved is counted");
             for connection in self.iter() {
                 let writes = !connection.outbound.is_empty();
-                debug_assert_eq!(writes, self.writers.contains(&connection.id), "whoever has something to write is known");
+                debug_assert_eq!(
+                    writes,
+                    self.writers.contains(&connection.id),
+                    "whoever has something to write is known"
+                );
             }
         }
     }

@@ -20,7 +20,11 @@ pub(crate) struct Incoming {
 pub(crate) enum Origin {
     /// From this very node.
     Local(QueryId),
-    Remote { peer: Key, session: SessionId, number: u64 },
+    Remote {
+        peer: Key,
+        session: SessionId,
+        number: u64,
+    },
 }
 
 /// All of them, and the types that there are handlers for.

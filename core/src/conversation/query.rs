@@ -183,7 +183,14 @@ impl Queries {
     }
 
     /// Takes a query. Its message is made by the caller, since it takes a nonce.
-    pub(crate) fn begin(&mut self, now: Instant, to: To, query: &Query, message: Message, timers: &mut TimerSet) -> QueryId {
+    pub(crate) fn begin(
+        &mut self,
+        now: Instant,
+        to: To,
+        query: &Query,
+        message: Message,
+        timers: &mut TimerSet,
+    ) -> QueryId {
         let notice = message.kind == crate::wire::message::Kind::Notice;
         let bytes = message.len();
         self.bytes += bytes;
@@ -231,4 +238,3 @@ impl Queries {
         }
     }
 }
-

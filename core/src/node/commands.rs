@@ -1,6 +1,7 @@
 //! What the application says: queries, notices, answers, cancellations.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::Node;
 use crate::conversation::{Incoming, Origin, To};
@@ -12,6 +13,9 @@ use crate::query::{
 use crate::time::Instant;
 use crate::wire::code::{RefuseCode, ReplyCode};
 use crate::wire::message::{self, Kind, Message};
+
+/// Replies that nobody fetches are looked for at most so often.
+const SHORTEN_EVERY: Duration = Duration::from_millis(500);
 
 impl Node {
     /// Sends a query to a peer, or to this very node. It ends in exactly one [`Delivery::Verdict`], by its hard timeout.
@@ -128,10 +132,25 @@ impl Node {
     }
 
     fn answer(&mut self, incoming: Incoming, code: ReplyCode, body: Vec<u8>) {
+        self.make_room_for_reply(body.len());
         if let Origin::Remote { peer, session, number } = incoming.origin
             && let Some(peer) = self.peers.get_mut(peer)
         {
             peer.answer(&mut self.env, (session, number), incoming, code, body);
+        }
+    }
+
+    /// Where memory for replies is short, those that nobody has fetched for a while give way. That is looked at now and then.
+    fn make_room_for_reply(&mut self, bytes: usize) {
+        let fits = self.env.charges.replies.saturating_add(bytes) <= self.env.limits.reply_bytes;
+        if fits || self.next_shortening > self.env.now {
+            return;
+        }
+        self.next_shortening = self.env.now + SHORTEN_EVERY;
+        for key in self.peers.keys() {
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.shorten_answers(&mut self.env);
+            }
         }
     }
 

@@ -30,7 +30,18 @@ impl Node {
     /// See [`internal::digest`](crate::internal::digest), which says what is in it. Every field is named here, so that a new one cannot be
     /// forgotten.
     pub(crate) fn digest(&self) -> [u8; 20] {
-        let Self { env, peers, sessions, tentative, handshakes: _, services, place_waiters, own, stopping } = self;
+        let Self {
+            env,
+            peers,
+            sessions,
+            tentative,
+            handshakes: _,
+            services,
+            place_waiters,
+            own,
+            stopping,
+            next_shortening: _,
+        } = self;
         let Env {
             now: _,
             limits: _,

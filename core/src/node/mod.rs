@@ -61,6 +61,8 @@ pub struct Node {
     place_waiters: VecDeque<Key>,
     own: OwnRecord,
     stopping: Option<Stopping>,
+    /// No reply is shortened for want of memory before this.
+    next_shortening: Instant,
 }
 
 impl Node {
@@ -92,6 +94,7 @@ impl Node {
             place_waiters: VecDeque::new(),
             own: OwnRecord::new(stored.sequence(), unix),
             stopping: None,
+            next_shortening: now,
             env: Env {
                 now,
                 id: identity.node_id(),
@@ -277,11 +280,12 @@ impl Node {
         self.peers.check(&self.env);
         let (mut sessions, mut charged) = (0, Charges::default());
         for peer in self.peers.iter() {
-            let Charges { assembly, replies, incoming, long } = peer.charges();
+            let Charges { assembly, replies, incoming, long, entries } = peer.charges();
             charged.assembly += assembly;
             charged.replies += replies;
             charged.incoming += incoming;
             charged.long += long;
+            charged.entries += entries;
             sessions += peer.count_sessions().0;
         }
         debug_assert_eq!(charged, self.env.charges, "what all are charged with is what each is");
@@ -291,7 +295,11 @@ impl Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("id", &self.id()).field("now", &self.env.now).field("usage", &self.usage()).finish()
+        f.debug_struct("Node")
+            .field("id", &self.id())
+            .field("now", &self.env.now)
+            .field("usage", &self.usage())
+            .finish()
     }
 }
 

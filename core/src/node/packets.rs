@@ -25,7 +25,9 @@ impl Node {
             return;
         }
         // The packets are taken out while they are worked on, since any of them may end the connection.
-        let Some(mut packets) = self.env.connections.get_mut(on).map(|connection| connection.take_packets()) else { return };
+        let Some(mut packets) = self.env.connections.get_mut(on).map(|connection| connection.take_packets()) else {
+            return;
+        };
         while let Some(connection) = self.env.connections.get(on).filter(|connection| connection.is_open()) {
             match packets.next(connection.longest_packet()) {
                 Ok(Some(packet)) => {

@@ -92,8 +92,7 @@ impl Node {
 
     /// Whether one more session could be confirmed.
     pub(super) fn has_room_for_session(&self) -> bool {
-        self.sessions.confirmed() < self.env.limits.sessions
-            || self.least_needed_session(SessionId([0; 8])).is_some()
+        self.sessions.confirmed() < self.env.limits.sessions || self.least_needed_session(SessionId([0; 8])).is_some()
     }
 
     fn least_needed_session(&self, except: SessionId) -> Option<(SessionId, Key)> {

@@ -93,7 +93,15 @@ pub(super) struct OwnRecord {
 impl OwnRecord {
     pub(super) fn new(stored: u64, unix: UnixTime) -> Self {
         let next = stored.max(unix.as_secs()).min(LAST_SEQUENCE - RESERVED_AHEAD).max(stored);
-        Self { wanted: None, current: None, next, reserved: next, reserving: None, next_save: 1, stored: VecDeque::new() }
+        Self {
+            wanted: None,
+            current: None,
+            next,
+            reserved: next,
+            reserving: None,
+            next_save: 1,
+            stored: VecDeque::new(),
+        }
     }
 }
 

@@ -52,8 +52,7 @@ impl Peer {
         }
         let reference = MessageId::of_encoding(&arrived.heading, &arrived.body);
         let origin = Origin::Remote { peer: self.key, session: sid, number };
-        let incoming =
-            env.incoming.insert(Incoming { from: self.id, reference, type_name: served.clone(), origin });
+        let incoming = env.incoming.insert(Incoming { from: self.id, reference, type_name: served.clone(), origin });
         held.session.take_query(number, incoming.0, until, &mut account(&mut self.charges, env));
         let body = arrived.body.into_owned();
         env.deliver(Delivery::Query { from: self.id, type_name: served, body, token: ReplyToken(incoming), until });
@@ -100,8 +99,20 @@ impl Peer {
             type_name: incoming.type_name,
             body,
         };
-        held.session.answer(number, code, message, &mut account(&mut self.charges, env));
+        let now = env.now;
+        held.session.answer(now, number, code, message, &mut account(&mut self.charges, env));
         self.mark(env);
+    }
+
+    /// Memory for replies is short: what this peer has not fetched for a while gives way.
+    pub(crate) fn shorten_answers(&mut self, env: &mut Env) {
+        let now = env.now;
+        for at in 0..self.sessions.len() {
+            let mut account = account(&mut self.charges, env);
+            if self.sessions.session_mut(at).shorten_answers(now, &mut account) {
+                self.mark(env);
+            }
+        }
     }
 
     /// The handler says that its query did not run.
@@ -115,7 +126,7 @@ impl Peer {
     /// The node shuts down and waits no longer: the handler's query is given up.
     pub(crate) fn abandon(&mut self, env: &mut Env, (session, number): (SessionId, u64)) {
         if let Some(held) = self.sessions.get_mut(session) {
-            held.session.abandon(env.now, number, &mut account(&mut self.charges, env));
+            held.session.abandon(number, &mut account(&mut self.charges, env));
             self.mark(env);
         }
     }

@@ -7,9 +7,7 @@ use super::{Peer, account};
 use crate::conversation::QueryState;
 use crate::env::Env;
 use crate::id::QueryId;
-use crate::query::{
-    Delivery, Executed, Failure, PeerRefusal, Reason, Reply, Stage, Verdict, Via,
-};
+use crate::query::{Delivery, Executed, Failure, PeerRefusal, Reason, Reply, Stage, Verdict, Via};
 use crate::session::{Arrived, Progress, Unanswered};
 use crate::wire::code::{RefuseCode, ReplyCode};
 use crate::wire::message::{Kind, Message};
@@ -43,7 +41,9 @@ impl Peer {
         if !held.session.is_live(env.now) || held.stale {
             return;
         }
-        while held.session.can_ask() && let Some(query) = self.waiting.pop_first() {
+        while held.session.can_ask()
+            && let Some(query) = self.waiting.pop_first()
+        {
             let Some(asked) = env.queries.get_mut(query) else { continue };
             let (notice, deadline) = (asked.is_notice(), asked.deadline());
             let Some(message) = asked.take_message() else { continue };
@@ -60,7 +60,9 @@ impl Peer {
             if progress != Some(Progress::Here) {
                 executed = Executed::Maybe;
             }
-        } else if let (Reason::HardTimeout, Some(busy)) = (reason, env.queries.get(query).and_then(|asked| asked.busy())) {
+        } else if let (Reason::HardTimeout, Some(busy)) =
+            (reason, env.queries.get(query).and_then(|asked| asked.busy()))
+        {
             // Its peer has said why it waits.
             reason = Reason::RefusedByPeer(busy);
         }
@@ -229,14 +231,15 @@ impl Peer {
     /// What waits and has not left fails at once, since the node shuts down; notices are not waited for.
     pub(crate) fn stop_asking(&mut self, env: &mut Env, query: QueryId) {
         let Some(asked) = env.queries.get(query) else { return };
-        let here = asked.is_notice() || match asked.state() {
-            QueryState::Waiting(_) => true,
-            &QueryState::Numbered { session, number } => {
-                let progress = self.sessions.get(session).and_then(|held| held.session.progress(number));
-                progress.is_none_or(|progress| progress == Progress::Here)
-            }
-            QueryState::Local(_) => false,
-        };
+        let here = asked.is_notice()
+            || match asked.state() {
+                QueryState::Waiting(_) => true,
+                &QueryState::Numbered { session, number } => {
+                    let progress = self.sessions.get(session).and_then(|held| held.session.progress(number));
+                    progress.is_none_or(|progress| progress == Progress::Here)
+                }
+                QueryState::Local(_) => false,
+            };
         if here {
             self.fail(env, query, Reason::RefusedHere(crate::query::Refusal::ShuttingDown), Executed::No);
         }

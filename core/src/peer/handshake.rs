@@ -235,7 +235,8 @@ impl Peer {
     /// Somebody on the path says that the peer does not know a session. That proves nothing, but it is a reason to ask.
     pub(crate) fn stale(&mut self, env: &mut Env, on: ConnectionId, peer_sid: SessionId, counter: u64) {
         let path = PathId::Stream(on);
-        let known = |held: &&mut super::sessions::Held| held.session.peer_id() == peer_sid && held.session.has_sealed(counter);
+        let known =
+            |held: &&mut super::sessions::Held| held.session.peer_id() == peer_sid && held.session.has_sealed(counter);
         if let Some(held) = self.sessions.iter_mut().find(known)
             && held.session.lane(path).is_some()
         {
@@ -308,4 +309,3 @@ fn gives_up_at(env: &Env, sent: &Sent, patience: Duration) -> Instant {
     let moved = env.connections.get(sent.on).map_or(sent.at, crate::connection::Connection::moved);
     (moved.max(sent.at) + patience).min(sent.at + patience * SLOW_ANSWER)
 }
-

@@ -26,8 +26,8 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-pub(crate) use self::handshake::Offer;
 use self::handshake::Handshake;
+pub(crate) use self::handshake::Offer;
 use self::paths::Paths;
 use self::sessions::Sessions;
 use self::way::Way;
@@ -202,19 +202,27 @@ impl Peer {
         if !cfg!(debug_assertions) {
             return;
         }
-        let mut charged = [0; 4];
+        let mut charged = [0; 5];
         for held in self.sessions.iter() {
             held.session.check();
             charged.iter_mut().zip(held.session.charged()).for_each(|(sum, of_session)| *sum += of_session);
         }
-        let Charges { assembly, replies, incoming, long } = self.charges;
-        debug_assert_eq!(charged, [assembly, replies, incoming, long], "what a peer is charged with is what is held for it");
+        let Charges { assembly, replies, incoming, long, entries } = self.charges;
+        debug_assert_eq!(
+            charged,
+            [assembly, replies, incoming, long, entries],
+            "what a peer is charged with is what is held for it"
+        );
         for path in self.paths.ids() {
             let connection = env.connections.get(path);
             debug_assert!(connection.is_some(), "a path that has ended is forgotten");
         }
         let unnumbered = self.waiting.iter().chain(self.paused.iter().map(|(_, query)| query));
-        let waits = |query| env.queries.get(query).is_some_and(|asked| matches!(asked.state(), crate::conversation::QueryState::Waiting(_)));
+        let waits = |query| {
+            env.queries
+                .get(query)
+                .is_some_and(|asked| matches!(asked.state(), crate::conversation::QueryState::Waiting(_)))
+        };
         debug_assert!(unnumbered.copied().all(waits), "whoever waits with its peer has no number");
     }
 

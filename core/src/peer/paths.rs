@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::sessions::Held;
 use super::Peer;
+use super::sessions::Held;
 use crate::config::Limits;
 use crate::connection::{Connection, Handed, Owner, RecordName};
 use crate::env::{Effect, Env};
@@ -87,7 +87,8 @@ impl Peer {
         self.paths.connections.push(on);
         let dialling = self.way.dial().filter(|dial| dial.connection != on).map(|dial| dial.connection);
         self.way.reached(on, address);
-        if let Some(other) = dialling.filter(|&other| env.connections.get(other).is_some_and(|other| !other.is_open())) {
+        if let Some(other) = dialling.filter(|&other| env.connections.get(other).is_some_and(|other| !other.is_open()))
+        {
             // The peer was quicker; nothing has been sent on the other one.
             self.way.abandon_dial();
             env.effects.push(Effect::Close(other, AttemptResult::Ended));
@@ -130,13 +131,17 @@ impl Peer {
                 Handed::Left(name) => (name, true),
             };
             let Some(held) = self.sessions.get_mut(name.session) else { continue };
-            if left { held.session.left(name.counter, env.now) } else { held.session.begun(name.counter) }
+            if left { held.session.left(name.counter, env.now) } else { held.session.begun(name.counter, env.now) }
         }
         self.mark(env);
     }
 
     /// Takes records back from their connections.
-    pub(super) fn withdraw_records(env: &mut Env, session: crate::wire::packet::SessionId, withdrawn: Vec<(PathId, u64)>) {
+    pub(super) fn withdraw_records(
+        env: &mut Env,
+        session: crate::wire::packet::SessionId,
+        withdrawn: Vec<(PathId, u64)>,
+    ) {
         for (PathId::Stream(on), counter) in withdrawn {
             env.connections.withdraw(on, RecordName { session, counter });
         }
@@ -170,7 +175,8 @@ impl Peer {
             let main = self.main_path(env, at) == Some(on);
             let leaves_out = env.random.below(LEFT_OUT) == 0;
             let Env { now, connections, charges, limits, .. } = env;
-            let mut account = crate::admission::Account { of_peer: &mut self.charges, of_all: charges, limits: &*limits };
+            let mut account =
+                crate::admission::Account { of_peer: &mut self.charges, of_all: charges, limits: &*limits };
             let session = self.sessions.session_mut(at);
             let name = session.id();
             let sealed = connections.put_record(*now, on, |out| {

@@ -100,7 +100,8 @@ impl Peer {
             }
             asks |= held.session.lane(path).is_some();
         }
-        let is_met = proved || asks && !self.sessions.iter().all(|held| held.session.is_doubted() || held.session.lane(path).is_none());
+        let is_met = proved
+            || asks && !self.sessions.iter().all(|held| held.session.is_doubted() || held.session.lane(path).is_none());
         if self.wants_session(env) || !is_met {
             self.shake_hands(env, on);
         }

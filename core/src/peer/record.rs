@@ -145,4 +145,3 @@ impl Peer {
         if self.is_busy_on(connection.id()) { AttemptResult::Busy } else { AttemptResult::TurnedAway }
     }
 }
-

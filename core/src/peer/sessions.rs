@@ -195,7 +195,8 @@ impl Peer {
         if self.sessions.confirmed() <= MOST {
             return true;
         }
-        let idle = |held: &&Held| held.session.id() != sid && held.session.is_confirmed() && held.may_be_erased(env.now);
+        let idle =
+            |held: &&Held| held.session.id() != sid && held.session.is_confirmed() && held.may_be_erased(env.now);
         let worst = self.sessions.iter().rev().find(idle).map(|held| held.session.id());
         self.break_session(env, worst.unwrap_or(sid), BreakCode::Memory);
         worst.is_some()

@@ -55,7 +55,10 @@ struct Standing {
 enum State {
     Untried,
     /// It had no room so often, and is tried again then.
-    TurnedAway { times: u32, again: Instant },
+    TurnedAway {
+        times: u32,
+        again: Instant,
+    },
     Failed(AttemptResult),
 }
 
@@ -419,7 +422,11 @@ mod tests {
         let tried: Vec<AttemptResult> = way.attempts().iter().map(|attempt| attempt.result).collect();
         assert_eq!(tried, [AttemptResult::Refused, AttemptResult::Silent]);
         way.adopt(&record(2, &["9.9.9.2:1", "9.9.9.4:1"]));
-        assert_eq!(way.next(at(0)), Next::Dial("9.9.9.4:1".parse().unwrap()), "a newer record brings what was not tried");
+        assert_eq!(
+            way.next(at(0)),
+            Next::Dial("9.9.9.4:1".parse().unwrap()),
+            "a newer record brings what was not tried"
+        );
     }
 
     #[test]

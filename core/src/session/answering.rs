@@ -8,14 +8,21 @@ use super::assembly::Assembly;
 use super::numbers::{Number, NumberWindow};
 use super::outgoing::Outgoing;
 use super::ranges::Range;
-use super::window::WIDTH;
+use super::records::What;
 use crate::admission::Account;
 use crate::slab::Key;
 use crate::time::Instant;
 use crate::wire::code::{RefuseCode, ReplyCode};
+use crate::wire::message::Message;
 
 /// A message of which no part has come for so long is refused.
 const STALLED: Duration = Duration::from_secs(30);
+
+/// A reply of which nothing was acknowledged for so long gives up its memory if others need it.
+const STUCK: Duration = Duration::from_secs(3);
+
+/// No honest peer has more refusals than this to acknowledge.
+const MOST_REFUSALS: usize = 4096;
 
 /// What is remembered of one number besides what became of it.
 #[derive(Debug)]
@@ -29,13 +36,14 @@ pub(super) enum Entry {
     /// Its refusal goes until it is acknowledged.
     Refused { code: RefuseCode, wait: u16, until: Instant },
     /// It was taken, and what became of it is forgotten: that goes until it is acknowledged.
-    Forgotten { until: Instant },
+    Forgotten,
 }
 
 /// What a QUERY says beside its message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Asks {
     pub(super) notice: bool,
+    /// On this node's clock, as the peer says it.
     pub(super) until: Instant,
 }
 
@@ -46,6 +54,8 @@ pub(super) struct Answered {
     /// How many bytes of memory it is charged with.
     pub(super) charged: usize,
     pub(super) until: Instant,
+    /// When it was made, or a part of it was acknowledged last.
+    pub(super) progress: Instant,
     /// Whether it is counted among the long messages under way.
     pub(super) counts_as_long: bool,
 }
@@ -54,13 +64,15 @@ pub(super) struct Answered {
 pub(super) struct Answering {
     numbers: NumberWindow,
     entries: BTreeMap<u64, Entry>,
+    /// How many of them are refusals.
+    refusals: usize,
     /// Nothing is due before this.
     due: Option<Instant>,
 }
 
 impl Answering {
     pub(super) fn new() -> Self {
-        Self { numbers: NumberWindow::new(), entries: BTreeMap::new(), due: None }
+        Self { numbers: NumberWindow::new(), entries: BTreeMap::new(), refusals: 0, due: None }
     }
 
     pub(super) fn number(&self, number: u64) -> Number {
@@ -84,30 +96,35 @@ impl Answering {
         self.entries.is_empty()
     }
 
-    /// Begins to put a message together.
-    pub(super) fn begin(&mut self, number: u64, total: usize, now: Instant) {
-        self.put(number, Entry::Coming { assembly: Assembly::new(total), heading: None, progress: now });
+    /// Whether the peer lets refusals pile up, as no honest one does.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.refusals > MOST_REFUSALS
     }
 
-    /// A part of a message has come.
-    pub(super) fn progressed(&mut self, number: u64, now: Instant) {
-        if let Some(Entry::Coming { progress, .. }) = self.entries.get_mut(&number) {
+    /// Begins to put a message together.
+    pub(super) fn begin(&mut self, number: u64, total: usize, now: Instant, account: &mut Account<'_>) {
+        self.put(number, Entry::Coming { assembly: Assembly::new(total), heading: None, progress: now }, account);
+    }
+
+    /// A part of a message has come; its first says until when it is worth running.
+    pub(super) fn progressed(&mut self, number: u64, now: Instant, asks: Option<Asks>) {
+        if let Some(Entry::Coming { heading, progress, .. }) = self.entries.get_mut(&number) {
             *progress = now;
+            *heading = heading.or(asks);
+            if let Some(Asks { until, .. }) = asks {
+                self.due = self.due.map(|due| due.min(until));
+            }
         }
     }
 
     /// The message is whole: takes it out. Its number is free until it is taken or refused.
     pub(super) fn take_whole(&mut self, number: u64, account: &mut Account<'_>) -> Option<(Assembly, Asks)> {
-        match self.entries.remove(&number)? {
-            Entry::Coming { assembly, heading: Some(asks), .. } => {
-                account.release_assembly(assembly.total());
-                Some((assembly, asks))
-            }
-            other => {
-                self.entries.insert(number, other);
-                None
-            }
-        }
+        let Some(Entry::Coming { heading: Some(_), .. }) = self.entries.get(&number) else { return None };
+        let Some(Entry::Coming { assembly, heading: Some(asks), .. }) = self.remove(number, account) else {
+            return None;
+        };
+        account.release_assembly(assembly.total());
+        Some((assembly, asks))
     }
 
     /// The number is taken, for ever, and its query goes to a handler.
@@ -115,7 +132,7 @@ impl Answering {
         debug_assert_eq!(self.numbers.state(number), Number::Free);
         self.numbers.take(number);
         account.charge_incoming();
-        self.put(number, Entry::Running { incoming, until });
+        self.put(number, Entry::Running { incoming, until }, account);
     }
 
     /// The number is taken, for ever, and its notice is told; nothing more is to be remembered.
@@ -124,30 +141,38 @@ impl Answering {
         self.numbers.take(number);
     }
 
-    /// The number is refused, for ever unless a handler had it; that is to be said. Says whether there was room to remember it.
-    pub(super) fn refuse(&mut self, number: u64, code: RefuseCode, wait: u16, until: Instant, account: &mut Account<'_>) -> bool {
+    /// The number is refused, for ever; that is to be said.
+    pub(super) fn refuse(
+        &mut self,
+        number: u64,
+        code: RefuseCode,
+        wait: u16,
+        until: Instant,
+        account: &mut Account<'_>,
+    ) {
         self.drop_entry(number, account);
         self.numbers.refuse(number);
-        // An honest peer has no more numbers than the window is wide that are not acknowledged.
-        let is_below = self.numbers.state(number) == Number::Below;
-        if is_below && self.entries.len() >= 2 * usize::try_from(WIDTH).unwrap_or(usize::MAX) {
-            return false;
-        }
-        self.put(number, Entry::Refused { code, wait, until });
+        self.put(number, Entry::Refused { code, wait, until }, account);
+    }
+
+    /// The handler says that its query did not run after all.
+    pub(super) fn refuse_running(&mut self, number: u64, code: RefuseCode, account: &mut Account<'_>) -> bool {
+        let Some(until) = self.finish(number, account) else { return false };
+        self.numbers.refuse_taken(number);
+        self.put(number, Entry::Refused { code, wait: 0, until }, account);
         true
     }
 
-    /// The handler has answered: what it was, and until when its asker waits.
+    /// The handler has answered: until when its asker waits.
     pub(super) fn finish(&mut self, number: u64, account: &mut Account<'_>) -> Option<Instant> {
         let Some(&Entry::Running { until, .. }) = self.entries.get(&number) else { return None };
-        self.entries.remove(&number);
-        account.release_incoming();
+        self.drop_entry(number, account);
         Some(until)
     }
 
     /// The reply goes until it is acknowledged.
-    pub(super) fn answer(&mut self, number: u64, answered: Answered) {
-        self.put(number, Entry::Answered(answered));
+    pub(super) fn answer(&mut self, number: u64, answered: Answered, account: &mut Account<'_>) {
+        self.put(number, Entry::Answered(answered), account);
     }
 
     /// The asker does not wait any more. Gives back the handler that works at it.
@@ -157,19 +182,41 @@ impl Answering {
         incoming
     }
 
-    /// A part of a reply has arrived; once all has, nothing of it is remembered.
-    pub(super) fn acknowledged(&mut self, number: u64, part: Range, account: &mut Account<'_>) {
-        let Some(Entry::Answered(answered)) = self.entries.get_mut(&number) else { return };
-        if answered.outgoing.acknowledged(part) {
+    /// A part of an answer has arrived; once all has, nothing of it is remembered.
+    pub(super) fn part_acknowledged(&mut self, number: u64, part: Range, now: Instant, account: &mut Account<'_>) {
+        if let Some(Entry::Answered(answered)) = self.entries.get_mut(&number)
+            && answered.code == ReplyCode::Answer
+        {
+            answered.progress = now;
+            if answered.outgoing.acknowledged(part) {
+                self.drop_entry(number, account);
+            }
+        }
+    }
+
+    /// The peer has heard a refusal, that there is no answer, or that its query is forgotten.
+    pub(super) fn word_acknowledged(&mut self, number: u64, what: What, account: &mut Account<'_>) {
+        let is_of = match self.entries.get(&number) {
+            Some(Entry::Refused { .. }) => what == What::Refuse,
+            Some(Entry::Forgotten) => what == What::Forgotten,
+            Some(Entry::Answered(answered)) => what == What::NoAnswer && answered.code != ReplyCode::Answer,
+            Some(Entry::Coming { .. } | Entry::Running { .. }) | None => false,
+        };
+        if is_of {
             self.drop_entry(number, account);
         }
     }
 
-    /// The peer has heard the refusal, or that its query is forgotten.
-    pub(super) fn word_acknowledged(&mut self, number: u64) {
-        if let Some(Entry::Refused { .. } | Entry::Forgotten { .. }) = self.entries.get(&number) {
-            self.entries.remove(&number);
+    /// Answers that are stuck say no more than that they do not fit. Gives back their numbers.
+    pub(super) fn shorten(&mut self, now: Instant, account: &mut Account<'_>) -> Vec<u64> {
+        let mut shortened = Vec::new();
+        for (&number, entry) in &mut self.entries {
+            let Entry::Answered(answered) = entry else { continue };
+            if answered.progress + STUCK <= now && answered.shorten(account) {
+                shortened.push(number);
+            }
         }
+        shortened
     }
 
     /// When something is due.
@@ -182,34 +229,39 @@ impl Answering {
         if self.due.is_none_or(|due| due > now) {
             return Vec::new();
         }
-        let is_due = |entry: &Entry| due_of(entry) <= now;
+        let is_due = |entry: &Entry| due_of(entry).is_some_and(|due| due <= now);
         let due: Vec<u64> = self.entries.iter().filter(|(_, entry)| is_due(entry)).map(|(&number, _)| number).collect();
         let mut came = Vec::new();
         for number in due {
             match self.entries.get(&number) {
-                Some(Entry::Coming { .. }) => came.push((number, Due::Stalled)),
+                Some(&Entry::Coming { heading, .. }) => {
+                    self.drop_entry(number, account);
+                    let is_late = heading.is_some_and(|asks| asks.until <= now);
+                    came.push((number, if is_late { Due::Late } else { Due::Stalled }));
+                }
                 Some(&Entry::Running { incoming, .. }) => {
-                    self.forget(number, now, account);
-                    came.push((number, Due::Withdrawn(incoming)));
+                    self.forget(number, account);
+                    came.push((number, Due::Forgotten(Some(incoming))));
                 }
                 Some(Entry::Answered(_)) => {
-                    self.forget(number, now, account);
-                    came.push((number, Due::Forgotten));
+                    self.forget(number, account);
+                    came.push((number, Due::Forgotten(None)));
                 }
-                Some(Entry::Refused { .. } | Entry::Forgotten { .. }) => {
-                    self.entries.remove(&number);
+                Some(Entry::Refused { .. }) => {
+                    self.drop_entry(number, account);
                 }
-                None => {}
+                Some(Entry::Forgotten) | None => {}
             }
         }
-        self.due = self.entries.values().map(due_of).min();
+        self.due = self.entries.values().filter_map(due_of).min();
         came
     }
 
     /// What became of a query that was taken is not remembered any more, and that is to be said.
-    pub(super) fn forget(&mut self, number: u64, now: Instant, account: &mut Account<'_>) {
+    pub(super) fn forget(&mut self, number: u64, account: &mut Account<'_>) {
         self.drop_entry(number, account);
-        self.put(number, Entry::Forgotten { until: now + super::LATEST_UNTIL });
+        self.numbers.forget(number);
+        self.put(number, Entry::Forgotten, account);
     }
 
     /// Everything ends. Gives back the handlers that work at something.
@@ -220,7 +272,7 @@ impl Answering {
 
     /// Forgets an entry and gives back what it was charged with. Gives back its handler.
     fn drop_entry(&mut self, number: u64, account: &mut Account<'_>) -> Option<Key> {
-        match self.entries.remove(&number)? {
+        match self.remove(number, account)? {
             Entry::Coming { assembly, .. } => account.release_assembly(assembly.total()),
             Entry::Running { incoming, .. } => {
                 account.release_incoming();
@@ -232,20 +284,35 @@ impl Answering {
                     account.release_long();
                 }
             }
-            Entry::Refused { .. } | Entry::Forgotten { .. } => {}
+            Entry::Refused { .. } | Entry::Forgotten => {}
         }
         None
     }
 
-    fn put(&mut self, number: u64, entry: Entry) {
-        let due = due_of(&entry);
-        self.due = Some(self.due.map_or(due, |before| before.min(due)));
-        self.entries.insert(number, entry);
+    fn remove(&mut self, number: u64, account: &mut Account<'_>) -> Option<Entry> {
+        let entry = self.entries.remove(&number)?;
+        match entry {
+            Entry::Refused { .. } => self.refusals -= 1,
+            _ => account.release_entry(),
+        }
+        Some(entry)
     }
 
-    /// What it is charged with: assembly bytes, reply bytes, incoming queries, long messages.
-    pub(super) fn charged(&self) -> [usize; 4] {
-        let mut charged = [0; 4];
+    fn put(&mut self, number: u64, entry: Entry, account: &mut Account<'_>) {
+        if let Some(due) = due_of(&entry) {
+            self.due = Some(self.due.map_or(due, |before| before.min(due)));
+        }
+        match entry {
+            Entry::Refused { .. } => self.refusals += 1,
+            _ => account.charge_entry(),
+        }
+        let before = self.entries.insert(number, entry);
+        debug_assert!(before.is_none(), "a number has one entry");
+    }
+
+    /// What it is charged with: assembly bytes, reply bytes, incoming queries, long messages, entries.
+    pub(super) fn charged(&self) -> [usize; 5] {
+        let mut charged = [0; 5];
         for entry in self.entries.values() {
             match entry {
                 Entry::Coming { assembly, .. } => charged[0] += assembly.total(),
@@ -254,25 +321,50 @@ impl Answering {
                     charged[1] += answered.charged;
                     charged[3] += usize::from(answered.counts_as_long);
                 }
-                Entry::Refused { .. } | Entry::Forgotten { .. } => {}
+                Entry::Refused { .. } | Entry::Forgotten => {}
             }
         }
+        charged[4] = self.entries.len() - self.refusals;
         charged
     }
 
     pub(super) fn check(&self) {
         for (&number, entry) in &self.entries {
-            let state = self.numbers.state(number);
-            let fits = match entry {
-                Entry::Coming { .. } => matches!(state, Number::Free | Number::Below),
-                Entry::Running { .. } | Entry::Answered(_) | Entry::Forgotten { .. } => {
-                    matches!(state, Number::Taken | Number::Below)
-                }
-                Entry::Refused { .. } => state != Number::Free,
+            let fits: &[Number] = match entry {
+                Entry::Coming { .. } => &[Number::Free],
+                Entry::Running { .. } | Entry::Answered(_) => &[Number::Taken],
+                Entry::Forgotten => &[Number::Forgotten],
+                Entry::Refused { .. } => &[Number::Refused],
             };
-            debug_assert!(fits, "{entry:?} of a number that is {state:?}");
-            debug_assert!(self.due.is_some_and(|due| due <= due_of(entry)), "every entry is looked at in time");
+            let state = self.numbers.state(number);
+            debug_assert!(state == Number::Below || fits.contains(&state), "{entry:?} of a number that is {state:?}");
+            let due = due_of(entry);
+            debug_assert!(
+                due.is_none() || self.due.is_some_and(|at| Some(at) <= due),
+                "every entry is looked at in time"
+            );
         }
+        let refusals = self.entries.values().filter(|entry| matches!(entry, Entry::Refused { .. })).count();
+        debug_assert_eq!(self.refusals, refusals);
+    }
+}
+
+impl Answered {
+    /// It does not fit, if it is an answer that could be shorter: what the peer may have of it is overruled by that.
+    fn shorten(&mut self, account: &mut Account<'_>) -> bool {
+        if self.code != ReplyCode::Answer || self.outgoing.message().body.is_empty() {
+            return false;
+        }
+        let Message { kind, recipient, nonce, reference, ref type_name, .. } = *self.outgoing.message();
+        let message = Message { kind, recipient, nonce, reference, type_name: type_name.clone(), body: Vec::new() };
+        account.release_reply(self.charged);
+        self.charged = if account.charge_reply(message.len()) { message.len() } else { 0 };
+        if core::mem::take(&mut self.counts_as_long) {
+            account.release_long();
+        }
+        self.code = ReplyCode::ReplyTooLong;
+        self.outgoing = Outgoing::new(message);
+        true
     }
 }
 
@@ -281,16 +373,20 @@ impl Answering {
 pub(super) enum Due {
     /// A message has stopped coming.
     Stalled,
-    /// A handler works for nothing.
-    Withdrawn(Key),
-    /// A reply is not remembered any more.
-    Forgotten,
+    /// Its time has passed before a message was whole.
+    Late,
+    /// What became of a query that was taken is forgotten, and a handler may work for nothing.
+    Forgotten(Option<Key>),
 }
 
-fn due_of(entry: &Entry) -> Instant {
+fn due_of(entry: &Entry) -> Option<Instant> {
     match entry {
-        Entry::Coming { progress, .. } => *progress + STALLED,
-        Entry::Running { until, .. } | Entry::Refused { until, .. } | Entry::Forgotten { until } => *until,
-        Entry::Answered(answered) => answered.until,
+        Entry::Coming { heading, progress, .. } => {
+            let stalled = *progress + STALLED;
+            Some(heading.map_or(stalled, |asks| asks.until.min(stalled)))
+        }
+        Entry::Running { until, .. } | Entry::Refused { until, .. } => Some(*until),
+        Entry::Answered(answered) => Some(answered.until),
+        Entry::Forgotten => None,
     }
 }

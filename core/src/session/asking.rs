@@ -28,6 +28,13 @@ pub(super) struct Asked {
     pub(super) counts_as_long: bool,
 }
 
+/// It goes once at least, and again when it is lost until the query's deadline.
+#[derive(Clone, Copy, Debug)]
+struct Cancelled {
+    deadline: Instant,
+    was_said: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Asking {
     next: u64,
@@ -36,8 +43,8 @@ pub(super) struct Asking {
     most: usize,
     /// No number below this one is both outstanding and not wholly acknowledged.
     lowest_open: u64,
-    /// Numbers to be cancelled at the peer, until that is acknowledged or these deadlines have passed.
-    cancelled: BTreeMap<u64, Instant>,
+    /// Numbers to be cancelled at the peer, until that is acknowledged.
+    cancelled: BTreeMap<u64, Cancelled>,
     /// Notices that the peer has.
     told: Vec<Key>,
 }
@@ -57,7 +64,9 @@ impl Asking {
     /// Whether one more may have a number: none is used so far above the lowest one of which the peer does not have all parts that it would
     /// push that below the peer's table.
     pub(super) fn has_room(&mut self) -> bool {
-        while self.lowest_open < self.next && self.outstanding.get(&self.lowest_open).is_none_or(|asked| asked.outgoing.is_acknowledged()) {
+        while self.lowest_open < self.next
+            && self.outstanding.get(&self.lowest_open).is_none_or(|asked| asked.outgoing.is_acknowledged())
+        {
             self.lowest_open += 1;
         }
         self.outstanding.len() < self.most && self.next < self.lowest_open.saturating_add(WIDTH) && self.next < u64::MAX
@@ -117,26 +126,28 @@ impl Asking {
 
     /// The peer is to be told that nobody waits for this number. Of many, the oldest is left to its deadline there.
     pub(super) fn cancel(&mut self, number: u64, deadline: Instant) {
-        self.cancelled.insert(number, deadline);
+        self.cancelled.insert(number, Cancelled { deadline, was_said: false });
         if self.cancelled.len() > usize::try_from(WIDTH).unwrap_or(usize::MAX) {
             self.cancelled.pop_first();
         }
     }
 
-    pub(super) fn is_to_be_cancelled(&self, number: u64, now: Instant) -> bool {
-        self.cancelled.get(&number).is_some_and(|deadline| *deadline > now)
+    /// Whether the peer is to be told that now; if so, it is.
+    pub(super) fn says_cancel(&mut self, number: u64, now: Instant) -> bool {
+        let Some(cancelled) = self.cancelled.get_mut(&number) else { return false };
+        let says = !cancelled.was_said || cancelled.deadline > now;
+        cancelled.was_said = true;
+        if !says {
+            self.cancelled.remove(&number);
+        }
+        says
     }
 
     pub(super) fn cancel_acknowledged(&mut self, number: u64) {
         self.cancelled.remove(&number);
     }
 
-    /// Whether something of what was cancelled is to be remembered still.
-    pub(super) fn forget_cancelled(&mut self, now: Instant) {
-        self.cancelled.retain(|_, deadline| *deadline > now);
-    }
-
-    /// The peer has a part of a message. Says whether that makes it whole.
+    /// The peer has a part of a message.
     pub(super) fn acknowledged(&mut self, number: u64, part: super::ranges::Range, account: &mut Account<'_>) {
         let Some(asked) = self.outstanding.get_mut(&number) else { return };
         asked.outgoing.left(part);

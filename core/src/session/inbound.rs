@@ -6,14 +6,14 @@ use super::answering::{Asks, Entry};
 use super::assembly::{Arrived, Assembly, AssemblyError};
 use super::lane::PathId;
 use super::numbers::Number;
-use super::records::{Content, What};
+use super::records::{Acknowledgement, Content, What};
 use super::seal::OpenError;
-use super::{Introduction, LATEST_UNTIL, MOST_PASSED_OVER, Session};
+use super::{Introduction, LATEST_UNTIL, MOST_STRIKES, Session};
 use crate::admission::Account;
 use crate::slab::Key;
 use crate::time::Instant;
 use crate::wire::code::{RefuseCode, ReplyCode};
-use crate::wire::frame::{Frame, PieceOf, Runs};
+use crate::wire::frame::{Frame, PieceOf};
 
 /// What a frame means to whoever owns the session.
 #[derive(Debug)]
@@ -87,11 +87,11 @@ impl Session {
         self.arriving.asks |= !matches!(frame, Frame::Ack { .. } | Frame::Break { .. });
         match frame {
             Frame::Query { number, notice, until, total, part } => {
-                let until = (self.clock + Duration::from_millis(until.into())).min(now + LATEST_UNTIL);
-                Ok(self.query_part(now, number, total, (0, part), Some(Asks { notice, until }), account)?)
+                let until = self.clock + Duration::from_millis(until.into());
+                self.query_part(now, number, total, (0, part), Some(Asks { notice, until }), account)
             }
             Frame::Piece { of: PieceOf::Query, number, total, offset, part } => {
-                Ok(self.query_part(now, number, total, (offset, part), None, account)?)
+                self.query_part(now, number, total, (offset, part), None, account)
             }
             Frame::Reply { number, code, total, part } => self.reply_part(number, code, total, (0, part), account),
             Frame::Piece { of: PieceOf::Reply, number, total, offset, part } => {
@@ -104,8 +104,9 @@ impl Session {
             }),
             Frame::Cancel { number } => Ok(self.answering.cancel(number, account).map(Happening::Withdrawn)),
             Frame::Ack { largest, delay, runs } => {
-                let delay = Duration::from_micros(100) * u32::from(delay);
-                self.ack((largest, runs), (now, delay), account).map(|()| None)
+                let delay = (delay < u16::MAX).then(|| Duration::from_micros(100) * u32::from(delay));
+                let next = self.sealer.counter();
+                self.ack(Acknowledgement { largest, delay, runs, now, next }, account).map(|()| None)
             }
             Frame::Ping => {
                 self.arriving.at_once = true;
@@ -144,39 +145,67 @@ impl Session {
         asks: Option<Asks>,
         account: &mut Account<'_>,
     ) -> Result<Option<Happening<'a>>, RuleBroken> {
+        if self.answering.is_flooded() {
+            return Err(RuleBroken);
+        }
         match (self.answering.get(number), self.answering.number(number)) {
-            (Some(Entry::Coming { .. }), _) => {}
+            (Some(Entry::Coming { .. }), Number::Free) => {}
             (Some(Entry::Running { .. } | Entry::Answered(_)), _) | (None, Number::Taken) => {
                 return Ok(Some(Happening::Repeated));
             }
-            (Some(Entry::Refused { .. } | Entry::Forgotten { .. }), _) => return Ok(None),
+            (Some(Entry::Refused { .. } | Entry::Forgotten), _) => return Ok(None),
+            (None, Number::Forgotten) => {
+                self.forget(number, account);
+                return Ok(None);
+            }
             (None, Number::Refused) => return Ok(self.refuses(now, number, RefuseCode::RefusedBefore, account)),
-            (None, Number::Below) => return Ok(self.refuses(now, number, RefuseCode::BelowWindow, account)),
-            (None, Number::Free) => {
-                if let Some(Asks { notice, until }) = asks.filter(|_| part.len() == total) {
-                    return Ok(Some(Happening::Asked { number, notice, until, arrived: Arrived::in_one(part) }));
+            (_, _) if self.answering.number(number) == Number::Below => {
+                return Ok(self.refuses(now, number, RefuseCode::BelowWindow, account));
+            }
+            (_, _) => {
+                if let Some(code) = self.refusal_of_new(now, total, asks, part.len() == total, account) {
+                    return Ok(self.refuses(now, number, code, account));
                 }
-                if !account.charge_assembly(total) {
-                    return Ok(self.refuses(now, number, RefuseCode::NoMemory, account));
+                if let Some(asks) = asks.filter(|_| part.len() == total) {
+                    return Ok(Some(asked(now, number, asks, Arrived::in_one(part))));
                 }
-                self.answering.begin(number, total, now);
+                self.answering.begin(number, total, now, account);
             }
         }
         let Some(Entry::Coming { assembly, heading, .. }) = self.answering.get_mut(number) else { return Ok(None) };
+        if heading.zip(asks).is_some_and(|(before, now)| before != now) {
+            return Err(RuleBroken);
+        }
         let is_new = add(assembly, total, offset, part)?;
-        *heading = heading.or(asks);
         let is_whole = assembly.is_whole();
         if is_new {
-            self.answering.progressed(number, now);
+            self.answering.progressed(number, now, asks);
         }
         if !is_whole {
             return Ok(None);
         }
-        let Some((assembly, Asks { notice, until })) = self.answering.take_whole(number, account) else { return Ok(None) };
-        if self.answering.number(number) == Number::Below {
-            return Ok(self.refuses(now, number, RefuseCode::BelowWindow, account));
+        let Some((assembly, asks)) = self.answering.take_whole(number, account) else { return Ok(None) };
+        if asks.until <= now {
+            return Ok(self.refuses(now, number, RefuseCode::TooLate, account));
         }
-        Ok(Some(Happening::Asked { number, notice, until, arrived: assembly.finish() }))
+        Ok(Some(asked(now, number, asks, assembly.finish())))
+    }
+
+    /// Why a query that begins to come is refused, if so; else its memory is charged, unless it is there at once.
+    fn refusal_of_new(
+        &self,
+        now: Instant,
+        total: usize,
+        asks: Option<Asks>,
+        is_whole: bool,
+        account: &mut Account<'_>,
+    ) -> Option<RefuseCode> {
+        if asks.is_some_and(|asks| asks.until <= now) {
+            return Some(RefuseCode::TooLate);
+        }
+        let has_entry = !is_whole || asks.is_none_or(|asks| !asks.notice);
+        let refusal = account.refusal_of_entry().filter(|_| has_entry);
+        refusal.or_else(|| (!is_whole && !account.charge_assembly(total)).then_some(RefuseCode::NoMemory))
     }
 
     fn refuses<'a>(
@@ -201,13 +230,16 @@ impl Session {
         if !self.asking.was_used(number) {
             return Err(RuleBroken);
         }
-        let Some(asked) = self.asking.get_mut(number) else { return Ok(Some(Happening::Unexpected)) };
-        if code == ReplyCode::Forgotten {
-            return Ok(Some(Happening::Forgotten { number }));
-        }
-        if offset == 0 && part.len() == total {
-            let query = asked.query;
-            return Ok(Some(Happening::Replied { query, code, arrived: Arrived::in_one(part) }));
+        let asked = self.asking.get_mut(number).filter(|asked| !asked.notice);
+        let Some(asked) = asked else { return Ok(Some(Happening::Unexpected)) };
+        let query = asked.query;
+        match code {
+            ReplyCode::Forgotten => return Ok(Some(Happening::Forgotten { number })),
+            ReplyCode::Declined if asked.reply.is_some() => return Err(RuleBroken),
+            ReplyCode::Answer if asked.reply.is_some() || part.len() < total => {}
+            ReplyCode::Answer | ReplyCode::Declined | ReplyCode::ReplyTooLong => {
+                return Ok(Some(Happening::Replied { query, code, arrived: Arrived::in_one(part) }));
+            }
         }
         if asked.reply.is_none() {
             if !account.charge_assembly(total) {
@@ -219,25 +251,18 @@ impl Session {
         add(assembly, total, offset, part)?;
         let Some(assembly) = asked.reply.take_if(|assembly| assembly.is_whole()) else { return Ok(None) };
         account.release_assembly(assembly.total());
-        Ok(Some(Happening::Replied { query: asked.query, code, arrived: assembly.finish() }))
+        Ok(Some(Happening::Replied { query, code, arrived: assembly.finish() }))
     }
 
     /// The peer has opened what the runs name; what it passes over on a stream goes again.
-    fn ack(
-        &mut self,
-        ack: (u64, Runs<'_>),
-        when: (Instant, Duration),
-        account: &mut Account<'_>,
-    ) -> Result<(), RuleBroken> {
+    fn ack(&mut self, ack: Acknowledgement<'_>, account: &mut Account<'_>) -> Result<(), RuleBroken> {
         let mut outcome = core::mem::take(&mut self.outcome);
-        let next = self.sealer.counter();
-        let taken = self.records.acknowledged(ack, when, next, &mut self.lanes, &mut outcome);
+        let taken = self.records.acknowledged(ack, &mut self.lanes, &mut outcome);
         for content in &outcome.acknowledged {
-            self.arrived(*content, account);
+            self.arrived(*content, ack.now, account);
         }
-        let mut most_passed_over = 0;
+        let most_strikes = outcome.lost.iter().map(|content| content.strikes).max().unwrap_or(0);
         for content in &outcome.lost {
-            most_passed_over = most_passed_over.max(self.passed_over(*content));
             self.goes_again(*content);
         }
         if let Some((path, taken)) = outcome.sample
@@ -246,32 +271,27 @@ impl Session {
             lane.rtt().sample(taken);
         }
         self.outcome = outcome;
-        if taken.is_err() || most_passed_over > MOST_PASSED_OVER { Err(RuleBroken) } else { Ok(()) }
+        self.records.forget_settled(ack.next, self.queue.is_empty());
+        if taken.is_err() || most_strikes >= MOST_STRIKES { Err(RuleBroken) } else { Ok(()) }
     }
 
     /// What a record carried has arrived.
-    fn arrived(&mut self, content: Content, account: &mut Account<'_>) {
+    fn arrived(&mut self, content: Content, now: Instant, account: &mut Account<'_>) {
         let Content { what, number, .. } = content;
         self.fruit |= matches!(what, What::Part(_));
         match what {
             What::Part(PieceOf::Query) => self.asking.acknowledged(number, content.range(), account),
-            What::Part(PieceOf::Reply) => self.answering.acknowledged(number, content.range(), account),
-            What::Refuse | What::Forgotten => self.answering.word_acknowledged(number),
+            What::Part(PieceOf::Reply) => self.answering.part_acknowledged(number, content.range(), now, account),
+            What::Refuse | What::Forgotten | What::NoAnswer => self.answering.word_acknowledged(number, what, account),
             What::Cancel => self.asking.cancel_acknowledged(number),
         }
     }
+}
 
-    /// How often what it belongs to was passed over. Words are said again without end: an honest peer passes over nothing.
-    fn passed_over(&mut self, content: Content) -> u8 {
-        match content.what {
-            What::Part(PieceOf::Query) => self.asking.get_mut(content.number).map_or(0, |asked| asked.outgoing.passed_over()),
-            What::Part(PieceOf::Reply) => match self.answering.get_mut(content.number) {
-                Some(Entry::Answered(answered)) => answered.outgoing.passed_over(),
-                _ => 0,
-            },
-            What::Refuse | What::Cancel | What::Forgotten => 0,
-        }
-    }
+/// A query or notice that is whole.
+fn asked(now: Instant, number: u64, asks: Asks, arrived: Arrived<'_>) -> Happening<'_> {
+    let until = asks.until.min(now + LATEST_UNTIL);
+    Happening::Asked { number, notice: asks.notice, until, arrived }
 }
 
 /// Adds a part to what has come of a message; its total must not change. Says whether it is new.

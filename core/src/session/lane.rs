@@ -28,9 +28,11 @@ pub(crate) struct Lane {
     /// Whether the next record has to be short: the peer does not know yet whose path it is.
     short: bool,
     rtt: Rtt,
-    /// How many records have left by it that ask for an acknowledgement and have none.
-    open: usize,
-    /// Since when something waits for an acknowledgement and none has come.
+    /// How many records that ask for an acknowledgement and have none have begun to leave by it, and how many have left whole.
+    begun: usize,
+    left: usize,
+    /// Since when such a record has begun to leave, or left whole, and none was acknowledged.
+    stuck_since: Option<Instant>,
     waiting_since: Option<Instant>,
     ping: Ping,
 }
@@ -48,7 +50,21 @@ enum Ping {
 
 impl Lane {
     fn new(path: PathId, short: bool) -> Self {
-        Self { path, heard: false, short, rtt: Rtt::default(), open: 0, waiting_since: None, ping: Ping::None }
+        Self {
+            path,
+            heard: false,
+            short,
+            rtt: Rtt::default(),
+            begun: 0,
+            left: 0,
+            stuck_since: None,
+            waiting_since: None,
+            ping: Ping::None,
+        }
+    }
+
+    pub(super) fn path(&self) -> PathId {
+        self.path
     }
 
     pub(crate) fn is_heard(&self) -> bool {
@@ -86,43 +102,72 @@ impl Lane {
         self.ping == Ping::InVain
     }
 
-    pub(super) fn answered_in_vain(&mut self) {
-        if !self.heard {
+    /// Nothing of the session is known where it leads to, as it seems. Says whether that is news.
+    pub(super) fn answered_in_vain(&mut self) -> bool {
+        let is_news = !self.heard && self.ping != Ping::InVain;
+        if is_news {
             self.ping = Ping::InVain;
         }
+        is_news
     }
 
     pub(super) fn pinged(&mut self, now: Instant) {
         self.ping = Ping::Asked(now);
     }
 
-    /// A record was sealed for it.
-    pub(super) fn sealed(&mut self) {
-        self.short = false;
+    /// The question never leaves.
+    pub(super) fn ask_again(&mut self) {
+        if matches!(self.ping, Ping::Asked(_)) {
+            self.ping = Ping::Due;
+        }
     }
 
-    /// A record that asks for an acknowledgement has left.
+    /// The first bytes of a record have left; it may be `open` still.
+    pub(super) fn begun(&mut self, open: bool, now: Instant) {
+        self.short = false;
+        if open {
+            self.begun += 1;
+            self.stuck_since.get_or_insert(now);
+        }
+    }
+
+    /// All of an open record has left.
     pub(super) fn left(&mut self, now: Instant) {
-        self.open += 1;
+        self.left += 1;
         self.waiting_since.get_or_insert(now);
     }
 
-    /// A record that had left is acknowledged.
-    pub(super) fn acknowledged(&mut self, now: Instant) {
-        self.settled();
+    /// The peer has acknowledged a record that was open.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.short = false;
+        self.stuck_since = self.stuck_since.map(|_| now);
         self.waiting_since = self.waiting_since.map(|_| now);
+        self.is_answered();
+    }
+
+    /// Somebody is there, so that the question has its answer.
+    pub(super) fn is_answered(&mut self) {
         if matches!(self.ping, Ping::Asked(_)) {
             self.ping = Ping::None;
         }
     }
 
-    /// A record that had left is acknowledged or lost.
-    pub(super) fn settled(&mut self) {
-        debug_assert!(self.open > 0, "a record is settled once");
-        self.open = self.open.saturating_sub(1);
-        if self.open == 0 {
+    /// A record is acknowledged, lost or withdrawn, of which bytes had `begun` to leave, and all had `left`.
+    pub(super) fn settled(&mut self, begun: bool, left: bool) {
+        debug_assert!(self.begun >= usize::from(begun) && self.left >= usize::from(left), "a record is settled once");
+        self.begun = self.begun.saturating_sub(usize::from(begun));
+        self.left = self.left.saturating_sub(usize::from(left));
+        if self.begun == 0 {
+            self.stuck_since = None;
+        }
+        if self.left == 0 {
             self.waiting_since = None;
         }
+    }
+
+    /// Whether the answer to what has left at this moment may still come.
+    pub(super) fn is_patient(&self, since: Instant, now: Instant) -> bool {
+        since + self.patience() > now
     }
 
     /// How long silence may last before the peer is asked.
@@ -145,10 +190,16 @@ impl Lane {
         }
     }
 
-    pub(super) fn tick(&mut self, now: Instant) {
-        if self.deadline().is_some_and(|due| due <= now) {
-            self.ping = if self.ping == Ping::None { Ping::Due } else { Ping::InVain };
+    /// Does what is due. Says whether it was asked in vain just now.
+    pub(super) fn tick(&mut self, now: Instant) -> bool {
+        if self.deadline().is_none_or(|due| due > now) {
+            return false;
         }
+        if self.ping == Ping::None {
+            self.ping = Ping::Due;
+            return false;
+        }
+        self.answered_in_vain()
     }
 
     /// When the peer was asked on this path, on which it was heard, if it owes the answer; and how long it may be silent.
@@ -159,13 +210,15 @@ impl Lane {
         }
     }
 
-    /// Since when something waits for an acknowledgement and none has come.
-    pub(super) fn waiting_since(&self) -> Option<Instant> {
-        self.waiting_since
+    /// Since when something that has begun to leave waits for an acknowledgement and none has come.
+    pub(super) fn stuck_since(&self) -> Option<Instant> {
+        self.stuck_since
     }
 
-    pub(super) fn check(&self) {
-        debug_assert_eq!(self.open > 0, self.waiting_since.is_some(), "whoever waits knows since when");
+    pub(super) fn check(&self, begun: usize, left: usize) {
+        debug_assert_eq!((self.begun, self.left), (begun, left), "each open record is counted");
+        debug_assert_eq!(begun > 0, self.stuck_since.is_some(), "whoever waits knows since when");
+        debug_assert_eq!(left > 0, self.waiting_since.is_some(), "whoever waits knows since when");
     }
 }
 

@@ -46,7 +46,7 @@ mod window;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use self::answering::{Answered, Answering, Due};
+use self::answering::{Answered, Answering, Due, Entry};
 use self::asking::{Asked, Asking};
 pub(crate) use self::assembly::Arrived;
 pub(crate) use self::cookie::CookieJar;
@@ -78,8 +78,8 @@ const QUIET: Duration = Duration::from_secs(20);
 /// Whoever was heard within this time is believed to hold the session still, without a path.
 const LATELY: Duration = Duration::from_secs(30);
 
-/// So often may an acknowledgement pass over parts of one message.
-const MOST_PASSED_OVER: u8 = 3;
+/// Whose acknowledgements pass over the same thing so often breaks the rules.
+const MOST_STRIKES: u8 = 3;
 
 /// What the two ends of a new session have agreed upon.
 pub(crate) struct Agreement {
@@ -272,9 +272,16 @@ impl Session {
 
     /// Something on the path says that the peer does not know the session there.
     pub(crate) fn stale(&mut self, path: PathId) {
-        if let Some(lane) = self.lanes.get_mut(path) {
-            lane.answered_in_vain();
+        if self.lanes.get_mut(path).is_some_and(Lane::answered_in_vain) {
+            self.asked_in_vain(path);
         }
+    }
+
+    /// The question on a path is lost: neither the path nor the session is judged by it.
+    fn asked_in_vain(&mut self, path: PathId) {
+        let mut outcome = core::mem::take(&mut self.outcome);
+        self.records.lose_all(path, &mut self.lanes, &mut outcome);
+        self.all_goes_again(outcome);
     }
 
     /// A path has ended: what was under way on it goes again by another.
@@ -284,14 +291,21 @@ impl Session {
         }
         let mut outcome = core::mem::take(&mut self.outcome);
         self.records.path_ended(path, &mut self.lanes, &mut outcome);
+        self.lanes.remove(path);
+        self.receipt.path_ended(path);
+        self.all_goes_again(outcome);
+        if self.introduction == Introduction::Sealed {
+            self.introduction = Introduction::Owed;
+        }
+    }
+
+    /// What was lost goes again.
+    fn all_goes_again(&mut self, outcome: Outcome) {
         for content in &outcome.lost {
             self.goes_again(*content);
         }
         self.outcome = outcome;
-        self.lanes.remove(path);
-        if self.introduction == Introduction::Sealed {
-            self.introduction = Introduction::Owed;
-        }
+        self.records.forget_settled(self.sealer.counter(), self.queue.is_empty());
     }
 
     pub(crate) fn lane(&self, path: PathId) -> Option<&Lane> {
@@ -320,14 +334,14 @@ impl Session {
         self.lanes.get(path).and_then(Lane::silence)
     }
 
-    /// Since when a record on this path waits for its acknowledgement while none comes.
+    /// Since when a record of which bytes have left by this path waits for its acknowledgement while none comes.
     pub(crate) fn waiting_since(&self, path: PathId) -> Option<Instant> {
-        self.lanes.get(path).and_then(Lane::waiting_since)
+        self.lanes.get(path).and_then(Lane::stuck_since)
     }
 
     /// Some bytes of a record have left.
-    pub(crate) fn begun(&mut self, counter: u64) {
-        self.records.begun(counter);
+    pub(crate) fn begun(&mut self, counter: u64, now: Instant) {
+        self.records.begun(counter, now, &mut self.lanes);
     }
 
     /// All of a record has left.
@@ -354,12 +368,12 @@ impl Session {
             self.quiet_since = now;
         }
         let until = until_on(self.peer_clock, deadline);
-        let mut outgoing = Outgoing::new(message);
-        outgoing.queued = true;
-        let row = if outgoing.is_long() { Row::Long } else { Row::Short };
-        let asked = Asked { query, outgoing, notice, until, deadline, reply: None, counts_as_long: false };
-        let number = self.asking.number(asked);
-        self.queue.push(row, Waiting { what: Thing::Query, number });
+        let outgoing = Outgoing::new(message);
+        let number =
+            self.asking.number(Asked { query, outgoing, notice, until, deadline, reply: None, counts_as_long: false });
+        if let Some(asked) = self.asking.get_mut(number) {
+            self.queue.line_up(&mut asked.outgoing, Waiting::new(Thing::Query, number));
+        }
         number
     }
 
@@ -389,28 +403,30 @@ impl Session {
     /// is `cancelled` there.
     pub(crate) fn give_up(&mut self, number: u64, cancelled: bool, account: &mut Account<'_>) -> Option<GivenUp> {
         let asked = self.asking.get(number)?;
-        let mut begun = self.records.begun_parts(PieceOf::Query, number);
-        let tells = cancelled && !asked.notice && (asked.outgoing.has_begun_to_leave() || begun.next().is_some());
-        drop(begun);
+        let has_begun = self.records.begun_parts(PieceOf::Query, number).next().is_some();
+        let tells = cancelled && (has_begun || asked.outgoing.has_begun_to_leave());
         let deadline = asked.deadline;
         let unsent = !asked.outgoing.is_untouched() && !asked.outgoing.is_acknowledged();
         let (_, message) = self.asking.remove(number, account)?;
         let withdrawn = if unsent { self.withdraw(PieceOf::Query, number) } else { Vec::new() };
         if tells {
             self.asking.cancel(number, deadline);
-            self.queue.push(Row::First, Waiting { what: Thing::Cancel, number });
+            self.queue.push(Row::First, Waiting::new(Thing::Cancel, number));
         }
         Some(GivenUp { message, withdrawn })
     }
 
-    /// What carries a part of a message and has not begun to leave does not leave; what else it carried goes again.
+    /// What carries a part of a message and has not begun to leave does not leave; what else it held goes again.
     fn withdraw(&mut self, of: PieceOf, number: u64) -> Vec<(PathId, u64)> {
         let mut outcome = core::mem::take(&mut self.outcome);
         let withdrawn = self.records.withdraw(of, number, &mut self.lanes, &mut outcome);
-        for content in &outcome.lost {
-            self.goes_again(*content);
+        if let Some(path) = outcome.unsaid {
+            self.receipt.owe_again(path);
         }
-        self.outcome = outcome;
+        if !withdrawn.is_empty() && self.introduction == Introduction::Sealed {
+            self.introduction = Introduction::Owed;
+        }
+        self.all_goes_again(outcome);
         withdrawn
     }
 
@@ -432,22 +448,38 @@ impl Session {
     }
 
     /// A query that has arrived, or that a handler has, did not run and never will.
-    pub(crate) fn refuse(&mut self, number: u64, code: RefuseCode, wait: u16, until: Instant, account: &mut Account<'_>) {
-        if self.answering.refuse(number, code, wait, until, account) {
-            self.queue.push(Row::First, Waiting { what: Thing::Refuse, number });
-        }
+    pub(crate) fn refuse(
+        &mut self,
+        number: u64,
+        code: RefuseCode,
+        wait: u16,
+        until: Instant,
+        account: &mut Account<'_>,
+    ) {
+        self.answering.refuse(number, code, wait, until, account);
+        self.queue.push(Row::First, Waiting::new(Thing::Refuse, number));
     }
 
     /// The handler says that its query did not run. Says whether the asker still waits.
     pub(crate) fn refuse_running(&mut self, number: u64, code: RefuseCode, account: &mut Account<'_>) -> bool {
-        let Some(until) = self.answering.finish(number, account) else { return false };
-        self.refuse(number, code, 0, until, account);
-        true
+        let waits = self.answering.refuse_running(number, code, account);
+        if waits {
+            self.queue.push(Row::First, Waiting::new(Thing::Refuse, number));
+        }
+        waits
     }
 
     /// The handler has answered. Without memory for it the asker learns that it does not fit. Says whether the asker still waits.
-    pub(crate) fn answer(&mut self, number: u64, mut code: ReplyCode, mut message: Message, account: &mut Account<'_>) -> bool {
+    pub(crate) fn answer(
+        &mut self,
+        now: Instant,
+        number: u64,
+        mut code: ReplyCode,
+        mut message: Message,
+        account: &mut Account<'_>,
+    ) -> bool {
         let Some(until) = self.answering.finish(number, account) else { return false };
+        debug_assert!(code == ReplyCode::Answer || message.body.is_empty(), "only an answer has a body");
         let mut charged = message.len();
         if !account.charge_reply(charged) {
             charged = 0;
@@ -456,19 +488,18 @@ impl Session {
                 message.body = Vec::new();
             }
         }
-        let mut outgoing = Outgoing::new(message);
-        outgoing.queued = true;
-        let row = if outgoing.is_long() { Row::Long } else { Row::Short };
-        self.answering.answer(number, Answered { code, outgoing, charged, until, counts_as_long: false });
-        self.queue.push(row, Waiting { what: Thing::Reply, number });
+        let outgoing = Outgoing::new(message);
+        let answered = Answered { code, outgoing, charged, until, progress: now, counts_as_long: false };
+        self.answering.answer(number, answered, account);
+        self.reply_lines_up(number);
         true
     }
 
     /// The handler's query is given up without an answer: that is said, as of one that is forgotten.
-    pub(crate) fn abandon(&mut self, now: Instant, number: u64, account: &mut Account<'_>) {
-        if let Some(answering::Entry::Running { .. }) = self.answering.get(number) {
-            self.answering.forget(number, now, account);
-            self.queue.push(Row::First, Waiting { what: Thing::Forgotten, number });
+    pub(crate) fn abandon(&mut self, number: u64, account: &mut Account<'_>) {
+        if let Some(Entry::Running { .. }) = self.answering.get(number) {
+            self.answering.forget(number, account);
+            self.queue.push(Row::First, Waiting::new(Thing::Forgotten, number));
         }
     }
 
@@ -480,6 +511,25 @@ impl Session {
     /// Whether something has got through, either way, since this was last asked.
     pub(crate) fn has_borne_fruit(&mut self) -> bool {
         core::mem::take(&mut self.fruit)
+    }
+
+    /// Answers of which nothing was acknowledged for a while, though the peer could be reached, give up their memory for others: the
+    /// asker learns that they do not fit. Says whether there were any.
+    pub(crate) fn shorten_answers(&mut self, now: Instant, account: &mut Account<'_>) -> bool {
+        if !self.lanes.iter().any(Lane::is_heard) {
+            return false;
+        }
+        let shortened = self.answering.shorten(now, account);
+        for &number in &shortened {
+            self.reply_lines_up(number);
+        }
+        !shortened.is_empty()
+    }
+
+    fn reply_lines_up(&mut self, number: u64) {
+        if let Some(Entry::Answered(answered)) = self.answering.get_mut(number) {
+            self.queue.line_up(&mut answered.outgoing, Waiting::new(Thing::Reply, number));
+        }
     }
 
     // Time.
@@ -495,8 +545,10 @@ impl Session {
 
     /// Does what is due. Gives back the handlers that work for nothing now.
     pub(crate) fn tick(&mut self, now: Instant, account: &mut Account<'_>) -> Vec<Key> {
-        for lane in self.lanes.iter_mut() {
-            lane.tick(now);
+        let in_vain = |lane: &mut Lane| lane.tick(now).then(|| lane.path());
+        let in_vain: Vec<PathId> = self.lanes.iter_mut().filter_map(in_vain).collect();
+        for path in in_vain {
+            self.asked_in_vain(path);
         }
         if self.is_in_use() && self.quiet_since + QUIET <= now {
             self.quiet_since = now;
@@ -506,15 +558,20 @@ impl Session {
         for (number, due) in self.answering.tick(now, account) {
             match due {
                 Due::Stalled => self.refuse(number, RefuseCode::NoMemory, 0, now + LATEST_UNTIL, account),
-                Due::Withdrawn(incoming) => {
-                    withdrawn.push(incoming);
-                    self.queue.push(Row::First, Waiting { what: Thing::Forgotten, number });
+                Due::Late => self.refuse(number, RefuseCode::TooLate, 0, now + LATEST_UNTIL, account),
+                Due::Forgotten(incoming) => {
+                    withdrawn.extend(incoming);
+                    self.queue.push(Row::First, Waiting::new(Thing::Forgotten, number));
                 }
-                Due::Forgotten => self.queue.push(Row::First, Waiting { what: Thing::Forgotten, number }),
             }
         }
-        self.asking.forget_cancelled(now);
         withdrawn
+    }
+
+    /// What became of a query that was taken is forgotten: that is said once more.
+    fn forget(&mut self, number: u64, account: &mut Account<'_>) {
+        self.answering.forget(number, account);
+        self.queue.push(Row::First, Waiting::new(Thing::Forgotten, number));
     }
 
     /// Owed acknowledgements go at once.
@@ -528,46 +585,44 @@ impl Session {
         let progress: Vec<(u64, Progress)> =
             self.asking.iter().filter_map(|(number, _)| Some((number, self.progress(number)?))).collect();
         let asked = self.asking.remove_all(account).into_iter().zip(progress);
-        let asked = asked.map(|((number, query, message), (_, progress))| Unanswered { number, query, message, progress });
+        let asked =
+            asked.map(|((number, query, message), (_, progress))| Unanswered { number, query, message, progress });
         Ended { withdrawn: self.answering.end(account), asked: asked.collect(), told }
     }
 
     /// What must always hold.
     pub(crate) fn check(&self) {
         if cfg!(debug_assertions) {
-            self.lanes.iter().for_each(Lane::check);
-            self.records.check();
+            self.records.check(&self.lanes);
             self.asking.check();
             self.answering.check();
         }
     }
 
-    /// What it is charged with: bytes of assemblies, of replies, handlers, long messages.
-    pub(crate) fn charged(&self) -> [usize; 4] {
-        let [assembly, replies, incoming, long] = self.answering.charged();
-        [assembly + self.asking.assembly_bytes(), replies, incoming, long + self.asking.long()]
+    /// What it is charged with: bytes of assemblies, of replies, handlers, long messages, entries.
+    pub(crate) fn charged(&self) -> [usize; 5] {
+        let [assembly, replies, incoming, long, entries] = self.answering.charged();
+        [assembly + self.asking.assembly_bytes(), replies, incoming, long + self.asking.long(), entries]
     }
 
     /// What a lost record carried goes again, before everything new.
     fn goes_again(&mut self, content: Content) {
-        let number = content.number;
-        let thing = match content.what {
-            What::Part(PieceOf::Query) => {
-                let Some(asked) = self.asking.get_mut(number) else { return };
-                asked.outgoing.lost(content.range());
-                asked.outgoing.queue_again().then_some(Thing::Query)
-            }
-            What::Part(PieceOf::Reply) => {
-                let Some(answering::Entry::Answered(answered)) = self.answering.get_mut(number) else { return };
-                answered.outgoing.lost(content.range());
-                answered.outgoing.queue_again().then_some(Thing::Reply)
-            }
-            What::Refuse => Some(Thing::Refuse),
-            What::Cancel => Some(Thing::Cancel),
-            What::Forgotten => Some(Thing::Forgotten),
+        let Content { what, number, strikes, .. } = content;
+        let outgoing = match what {
+            What::Part(PieceOf::Query) => self.asking.get_mut(number).map(|asked| (&mut asked.outgoing, Thing::Query)),
+            What::Part(PieceOf::Reply) | What::NoAnswer => match self.answering.get_mut(number) {
+                Some(Entry::Answered(answered)) if (answered.code == ReplyCode::Answer) != (what == What::NoAnswer) => {
+                    Some((&mut answered.outgoing, Thing::Reply))
+                }
+                _ => None,
+            },
+            What::Refuse => return self.queue.push(Row::First, Waiting { what: Thing::Refuse, number, strikes }),
+            What::Cancel => return self.queue.push(Row::First, Waiting { what: Thing::Cancel, number, strikes }),
+            What::Forgotten => return self.queue.push(Row::First, Waiting { what: Thing::Forgotten, number, strikes }),
         };
-        if let Some(what) = thing {
-            self.queue.push(Row::First, Waiting { what, number });
+        if let Some((outgoing, thing)) = outgoing {
+            outgoing.lost(content.range(), strikes);
+            self.queue.line_up(outgoing, Waiting::new(thing, number));
         }
     }
 }

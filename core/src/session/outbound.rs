@@ -3,16 +3,18 @@
 use alloc::vec::Vec;
 
 use super::answering::{Answered, Entry};
+use super::asking::Asked;
 use super::lane::PathId;
 use super::outgoing::{Outgoing, PIECE};
 use super::queue::{Row, Thing, Waiting};
-use super::records::{Content, What};
+use super::ranges::Range;
+use super::records::{Content, Extras, What};
 use super::{Introduction, Session};
 use crate::admission::Account;
 use crate::time::Instant;
 use crate::wire::code::{BreakCode, ReplyCode};
 use crate::wire::frame::{
-    Frame, PIECE_OVERHEAD, PieceOf, REFUSE_LEN, RunsBuffer, put_piece, put_query, put_reply,
+    Frame, PIECE_OVERHEAD, PieceOf, REFUSE_LEN, REPLY_OVERHEAD, RunsBuffer, put_piece, put_query, put_reply,
 };
 use crate::wire::packet::SEALED_HEADER;
 
@@ -25,7 +27,8 @@ const LEAST_PART: usize = 1_024;
 /// One record is being put together.
 struct Draft<'a> {
     out: &'a mut Vec<u8>,
-    /// Where its plaintext may end.
+    /// Where what waits begins in it, and where that may end.
+    start: usize,
     end: usize,
 }
 
@@ -33,18 +36,15 @@ impl Draft<'_> {
     fn room(&self) -> usize {
         self.end.saturating_sub(self.out.len())
     }
+
+    fn is_empty(&self) -> bool {
+        self.out.len() == self.start
+    }
 }
 
-/// What became of something that was to be put into a record.
+/// There was no room in the record for something that was to be put into it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Put {
-    /// It is in, or no longer needed.
-    Done,
-    /// A part of it is in, and more waits.
-    Part,
-    /// There was no room.
-    Full,
-}
+struct Full;
 
 impl Session {
     /// Seals the next record for a path, if there is anything to say on it, and appends it to `out`. Gives back its counter.
@@ -61,58 +61,57 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Option<u64> {
         let lane = self.lanes.get(path)?;
-        let (heard, short, pings) = (lane.is_heard(), lane.is_short(), lane.wants_ping());
-        let pings = pings || main && heard && self.introduction == Introduction::Owed && self.queue.is_empty();
-        let speaks = main && heard && !self.queue.is_empty() && self.records.has_room(self.sealer.counter().saturating_add(1));
-        let speaks = speaks && self.queue.has_next(account.has_place_for_long());
+        let (heard, short, mut pings) = (lane.is_heard(), lane.is_short(), lane.wants_ping());
+        let speaks = main && heard && self.queue.has_next(account.has_place_for_long());
+        let speaks = speaks && self.records.has_room(self.sealer.counter().saturating_add(1));
+        let introduces = main && heard && self.introduction == Introduction::Owed;
         let acknowledges = heard && self.acknowledges_on(now, path, main);
-        if !(pings || speaks || acknowledges) {
+        if !(pings || speaks || introduces || acknowledges) {
+            return None;
+        }
+        let start = out.len();
+        out.resize(start + SEALED_HEADER, 0);
+        let ack = heard && self.receipt.is_owed();
+        if ack {
+            self.put_ack(now, out);
+        }
+        if speaks {
+            let (start, room) = (out.len(), if short { SHORT } else { PIECE + PIECE_OVERHEAD });
+            self.compose(now, account, &mut Draft { out, start, end: start + room });
+        }
+        pings |= introduces && self.records.carried() == 0;
+        if pings {
+            Frame::Ping.put(out);
+        }
+        let asks = pings || self.records.carried() > 0;
+        if !asks && !acknowledges {
+            out.truncate(start);
             return None;
         }
         if leave_out {
             self.records.leave_out(self.sealer.counter());
             self.sealer.skip();
         }
-        let start = out.len();
-        out.resize(start + SEALED_HEADER, 0);
-        if heard && self.receipt.is_owed() {
-            self.put_ack(now, out);
-        }
-        if pings {
-            Frame::Ping.put(out);
-        }
-        let mut said = pings;
-        if speaks {
-            let end = out.len() + if short { SHORT } else { PIECE + PIECE_OVERHEAD };
-            self.compose(now, account, &mut Draft { out, end });
-            said |= self.records.carried() > 0;
-        }
-        if !said && !acknowledges {
-            out.truncate(start);
-            return None;
-        }
         let Ok(counter) = self.sealer.seal(self.peer_id, out, start) else {
             // Every counter is used: another session has taken over long ago.
             out.truncate(start);
             return None;
         };
-        self.note_sealed(now, path, counter, said, pings);
+        self.note_sealed(now, path, counter, asks, Extras { ping: pings, ack });
         Some(counter)
     }
 
-    fn note_sealed(&mut self, now: Instant, path: PathId, counter: u64, said: bool, pings: bool) {
-        if said {
-            self.records.sealed(counter, path, now);
+    fn note_sealed(&mut self, now: Instant, path: PathId, counter: u64, asks: bool, extras: Extras) {
+        if asks {
+            self.records.sealed(counter, path, extras, now);
             if self.introduction == Introduction::Owed {
                 self.introduction = Introduction::Sealed;
             }
         }
-        let Some(lane) = self.lanes.get_mut(path) else { return };
-        if lane.is_heard() {
-            self.receipt.sealed();
+        if extras.ack {
+            self.receipt.sealed(path);
         }
-        lane.sealed();
-        if pings {
+        if let Some(lane) = self.lanes.get_mut(path).filter(|_| extras.ping) {
             lane.pinged(now);
         }
     }
@@ -145,148 +144,122 @@ impl Session {
     fn compose(&mut self, now: Instant, account: &mut Account<'_>, draft: &mut Draft<'_>) {
         while draft.room() >= REFUSE_LEN && self.records.carried() < u16::MAX {
             let Some((row, waiting)) = self.queue.take(account.has_place_for_long()) else { break };
-            match self.put(now, waiting, account, draft) {
-                Put::Done => {}
-                Put::Part => {
-                    self.wait_again(row, waiting);
-                    break;
-                }
-                Put::Full => {
-                    self.queue.put_back(row, waiting);
-                    break;
-                }
+            let put = match waiting.what {
+                Thing::Query => self.put_query(row, waiting, account, draft),
+                Thing::Reply => self.put_reply(row, waiting, account, draft),
+                Thing::Refuse | Thing::Cancel | Thing::Forgotten => self.put_word(now, waiting, draft),
+            };
+            if put == Err(Full) {
+                self.queue.put_back(row, waiting);
+                break;
             }
         }
     }
 
-    /// More of a message waits: what was lost of it first, then among the others.
-    fn wait_again(&mut self, row: Row, waiting: Waiting) {
-        let Some(outgoing) = self.outgoing(waiting) else { return };
-        outgoing.queued = true;
-        let next = if outgoing.has_lost() && row == Row::First {
-            Row::First
-        } else if outgoing.is_long() {
-            Row::Pieces
-        } else {
-            return self.queue.put_back(Row::Short, waiting);
+    fn put_word(&mut self, now: Instant, waiting: Waiting, draft: &mut Draft<'_>) -> Result<(), Full> {
+        let Waiting { number, strikes, .. } = waiting;
+        let what = match (waiting.what, self.answering.get(number)) {
+            (Thing::Refuse, Some(&Entry::Refused { code, wait, .. })) => {
+                Frame::Refuse { number, code, wait }.put(draft.out);
+                What::Refuse
+            }
+            (Thing::Forgotten, Some(Entry::Forgotten)) => {
+                if draft.room() < REPLY_OVERHEAD {
+                    return Err(Full);
+                }
+                put_reply(draft.out, number, ReplyCode::Forgotten, 0, 0);
+                What::Forgotten
+            }
+            (Thing::Cancel, _) if self.asking.says_cancel(number, now) => {
+                Frame::Cancel { number }.put(draft.out);
+                What::Cancel
+            }
+            _ => return Ok(()),
         };
-        self.queue.push(next, waiting);
+        self.records.carry(Content::word(what, number, strikes));
+        Ok(())
     }
 
-    fn outgoing(&mut self, waiting: Waiting) -> Option<&mut Outgoing> {
-        match waiting.what {
-            Thing::Query => self.asking.get_mut(waiting.number).map(|asked| &mut asked.outgoing),
-            Thing::Reply => match self.answering.get_mut(waiting.number) {
-                Some(Entry::Answered(answered)) => Some(&mut answered.outgoing),
-                _ => None,
-            },
-            Thing::Refuse | Thing::Cancel | Thing::Forgotten => None,
-        }
-    }
-
-    fn put(&mut self, now: Instant, waiting: Waiting, account: &mut Account<'_>, draft: &mut Draft<'_>) -> Put {
+    fn put_query(
+        &mut self,
+        row: Row,
+        waiting: Waiting,
+        account: &mut Account<'_>,
+        draft: &mut Draft<'_>,
+    ) -> Result<(), Full> {
         let number = waiting.number;
-        match waiting.what {
-            Thing::Query => self.put_query(number, account, draft),
-            Thing::Reply => self.put_reply(number, account, draft),
-            Thing::Refuse => {
-                if let Some(&Entry::Refused { code, wait, .. }) = self.answering.get(number) {
-                    Frame::Refuse { number, code, wait }.put(draft.out);
-                    self.records.carry(Content::word(What::Refuse, number));
-                }
-                Put::Done
-            }
-            Thing::Cancel => {
-                if self.asking.is_to_be_cancelled(number, now) {
-                    Frame::Cancel { number }.put(draft.out);
-                    self.records.carry(Content::word(What::Cancel, number));
-                }
-                Put::Done
-            }
-            Thing::Forgotten => {
-                if let Some(Entry::Forgotten { .. }) = self.answering.get(number) {
-                    if draft.room() < PIECE_OVERHEAD {
-                        return Put::Full;
-                    }
-                    put_reply(draft.out, number, ReplyCode::Forgotten, 0, 0);
-                    self.records.carry(Content::word(What::Forgotten, number));
-                }
-                Put::Done
-            }
-        }
-    }
-
-    fn put_query(&mut self, number: u64, account: &mut Account<'_>, draft: &mut Draft<'_>) -> Put {
-        let Some(asked) = self.asking.get_mut(number) else { return Put::Done };
-        let Some(part) = next_part(&asked.outgoing, false, draft) else { return Put::Full };
-        if part.is_empty() {
-            asked.outgoing.queued = false;
-            return Put::Done;
-        }
-        let total = asked.outgoing.total();
+        let Some(asked) = self.asking.get_mut(number) else { return Ok(()) };
+        let Asked { outgoing, notice, until, counts_as_long, .. } = asked;
+        let Some(part) = next_part(row, outgoing, draft)? else { return Ok(()) };
         if part.from == 0 {
-            put_query(draft.out, number, asked.notice, asked.until, total, part.len());
+            put_query(draft.out, number, *notice, *until, outgoing.total(), part.len());
         } else {
-            put_piece(draft.out, PieceOf::Query, number, total, part.from, part.len());
+            put_piece(draft.out, PieceOf::Query, number, outgoing.total(), part.from, part.len());
         }
-        put_part(&mut asked.outgoing, part, draft);
-        let begins = asked.outgoing.is_long() && !asked.counts_as_long && !asked.outgoing.is_acknowledged();
-        if begins {
-            asked.counts_as_long = true;
-            account.charge_long();
-        }
-        let put = after_part(&mut asked.outgoing, draft);
-        self.records.carry(Content::part(PieceOf::Query, number, part));
-        put
+        let strikes = put_part(outgoing, counts_as_long, part, account, draft);
+        self.records.carry(Content::part(What::Part(PieceOf::Query), number, part, strikes));
+        self.queue.line_up(outgoing, waiting);
+        Ok(())
     }
 
-    fn put_reply(&mut self, number: u64, account: &mut Account<'_>, draft: &mut Draft<'_>) -> Put {
-        let Some(Entry::Answered(answered)) = self.answering.get_mut(number) else { return Put::Done };
+    fn put_reply(
+        &mut self,
+        row: Row,
+        waiting: Waiting,
+        account: &mut Account<'_>,
+        draft: &mut Draft<'_>,
+    ) -> Result<(), Full> {
+        let number = waiting.number;
+        let Some(Entry::Answered(answered)) = self.answering.get_mut(number) else { return Ok(()) };
         let Answered { code, outgoing, counts_as_long, .. } = answered;
-        let Some(part) = next_part(outgoing, *code != ReplyCode::Answer, draft) else { return Put::Full };
-        if part.is_empty() {
-            outgoing.queued = false;
-            return Put::Done;
-        }
+        let Some(part) = next_part(row, outgoing, draft)? else { return Ok(()) };
         if part.from == 0 {
             put_reply(draft.out, number, *code, outgoing.total(), part.len());
         } else {
             put_piece(draft.out, PieceOf::Reply, number, outgoing.total(), part.from, part.len());
         }
-        put_part(outgoing, part, draft);
-        if outgoing.is_long() && !*counts_as_long {
-            *counts_as_long = true;
-            account.charge_long();
-        }
-        let put = after_part(outgoing, draft);
-        self.records.carry(Content::part(PieceOf::Reply, number, part));
-        put
+        let what = if *code == ReplyCode::Answer { What::Part(PieceOf::Reply) } else { What::NoAnswer };
+        let strikes = put_part(outgoing, counts_as_long, part, account, draft);
+        self.records.carry(Content::part(what, number, part, strikes));
+        self.queue.line_up(outgoing, waiting);
+        Ok(())
     }
 }
 
-/// What goes of a message in the room that a record has left; `None` if it had better wait for the next record. Short messages are not cut
-/// unless they are too long for any record on this path; some never are.
-fn next_part(outgoing: &Outgoing, whole: bool, draft: &Draft<'_>) -> Option<super::ranges::Range> {
+/// What goes of a message that stood in this row in the room that a record has left, if it waits still. Short messages are not cut unless
+/// they are too long for any record on this path.
+fn next_part(row: Row, outgoing: &mut Outgoing, draft: &Draft<'_>) -> Result<Option<Range>, Full> {
+    let waits = if row == Row::First { outgoing.has_lost() } else { outgoing.has_fresh() };
     let room = draft.room().saturating_sub(PIECE_OVERHEAD).min(PIECE);
     let part = outgoing.next_part(room);
-    let all = outgoing.next_part(usize::MAX).len();
-    let is_cut = part.len() < all;
-    let is_empty_record = draft.room() >= SHORT;
-    let may_be_cut = !whole && (is_empty_record || outgoing.is_long() && room >= LEAST_PART);
-    if is_cut && !may_be_cut { None } else { Some(part) }
+    let is_cut = part.len() < outgoing.next_part(usize::MAX).len();
+    let may_be_cut = draft.is_empty() || outgoing.is_long() && room >= LEAST_PART;
+    if waits && is_cut && !may_be_cut {
+        return Err(Full);
+    }
+    if row == Row::First {
+        outgoing.queued_again = false;
+    } else {
+        outgoing.queued = false;
+    }
+    Ok(waits.then_some(part))
 }
 
-fn put_part(outgoing: &mut Outgoing, part: super::ranges::Range, draft: &mut Draft<'_>) {
+/// Puts a part of a message where its bytes go. A record holds one piece of a long message at most, so that others get in between. Says
+/// how often the part was passed over before.
+fn put_part(
+    outgoing: &mut Outgoing,
+    counts_as_long: &mut bool,
+    part: Range,
+    account: &mut Account<'_>,
+    draft: &mut Draft<'_>,
+) -> u8 {
     outgoing.message().put(part.from, part.len(), draft.out);
-    outgoing.sealed(part);
-}
-
-/// After a piece of a long message a record is full, so that others get in between.
-fn after_part(outgoing: &mut Outgoing, draft: &mut Draft<'_>) -> Put {
-    let waits = !outgoing.next_part(1).is_empty();
-    outgoing.queued = waits;
     if outgoing.is_long() {
         draft.end = draft.out.len();
+        if !core::mem::replace(counts_as_long, true) {
+            account.charge_long();
+        }
     }
-    if waits { Put::Part } else { Put::Done }
+    outgoing.sealed(part)
 }

@@ -17,10 +17,11 @@ pub(crate) struct Outgoing {
     /// What has left this machine whole, at least once.
     left: Ranges,
     acknowledged: Ranges,
-    /// How often an acknowledgement has passed over a part of it.
-    passed_over: u8,
-    /// Whether it stands in a queue.
+    /// How often acknowledgements have passed over what has to go again.
+    strikes: u8,
+    /// Whether it stands in the queue for what was never sealed of it, and for what has to go again.
     pub(super) queued: bool,
+    pub(super) queued_again: bool,
 }
 
 impl Outgoing {
@@ -33,8 +34,9 @@ impl Outgoing {
             again: Ranges::default(),
             left: Ranges::default(),
             acknowledged: Ranges::default(),
-            passed_over: 0,
+            strikes: 0,
             queued: false,
+            queued_again: false,
         }
     }
 
@@ -69,17 +71,20 @@ impl Outgoing {
         end(self.fresh, self.total)
     }
 
-    /// This part was sealed.
-    pub(crate) fn sealed(&mut self, part: Range) {
+    /// This part was sealed. Says how often it was passed over before.
+    pub(crate) fn sealed(&mut self, part: Range) -> u8 {
         if part.from >= self.fresh {
             self.fresh = part.to;
-        } else {
-            self.take_out(part);
+            return 0;
         }
+        self.take_out(part);
+        self.strikes
     }
 
-    /// It is lost: unless it was acknowledged meanwhile it goes again.
-    pub(crate) fn lost(&mut self, part: Range) {
+    /// It is lost, and was passed over so often: unless it was acknowledged meanwhile it goes again.
+    pub(crate) fn lost(&mut self, part: Range, strikes: u8) {
+        let before = if self.has_lost() { self.strikes } else { 0 };
+        self.strikes = before.max(strikes);
         let mut rest = part;
         loop {
             let gap = self.acknowledged.first_gap(rest);
@@ -91,15 +96,14 @@ impl Outgoing {
         }
     }
 
-    /// Something of it waits again: says whether it has to be put into a queue for that.
-    pub(super) fn queue_again(&mut self) -> bool {
-        let waits = !self.again.is_empty();
-        waits && !core::mem::replace(&mut self.queued, true)
-    }
-
     /// Whether something that was lost waits.
     pub(super) fn has_lost(&self) -> bool {
         !self.again.is_empty()
+    }
+
+    /// Whether something waits that was never sealed.
+    pub(super) fn has_fresh(&self) -> bool {
+        self.fresh < self.total
     }
 
     /// The peer has it. Says whether it now has all of the message, and did not before.
@@ -133,12 +137,6 @@ impl Outgoing {
     /// Whether a part of it has left whole.
     pub(crate) fn has_begun_to_leave(&self) -> bool {
         !self.left.is_empty()
-    }
-
-    /// Counts that an acknowledgement has passed over a part of it, and says how often one has.
-    pub(crate) fn passed_over(&mut self) -> u8 {
-        self.passed_over = self.passed_over.saturating_add(1);
-        self.passed_over
     }
 
     fn whole(&self) -> Range {
@@ -189,7 +187,7 @@ mod tests {
         let mut message = outgoing(300);
         let (first, second) = (seal(&mut message, 100), seal(&mut message, 100));
         assert_eq!((first, second), (Range::new(0, 100), Range::new(100, 200)));
-        message.lost(first);
+        message.lost(first, 0);
         assert_eq!(seal(&mut message, 60), Range::new(0, 60));
         assert_eq!(seal(&mut message, 60), Range::new(60, 100));
         assert_eq!(seal(&mut message, 100), Range::new(200, 300));
@@ -200,14 +198,26 @@ mod tests {
     fn what_was_acknowledged_after_it_was_given_up_does_not_go_again() {
         let mut message = outgoing(300);
         let (first, second) = (seal(&mut message, 200), seal(&mut message, 100));
-        message.lost(first);
+        message.lost(first, 0);
         assert!(!message.acknowledged(first));
         assert!(message.next_part(100).is_empty());
-        message.lost(first);
+        message.lost(first, 0);
         assert!(message.next_part(100).is_empty(), "what the peer has is never lost");
         assert!(message.acknowledged(second));
         assert!(message.is_acknowledged());
         assert!(!message.acknowledged(second), "that is said once");
+    }
+
+    #[test]
+    fn what_goes_again_inherits_the_most_strikes_of_what_it_repeats_and_what_is_fresh_has_none() {
+        let mut message = outgoing(300);
+        let (first, second) = (seal(&mut message, 100), seal(&mut message, 100));
+        message.lost(first, 2);
+        message.lost(second, 1);
+        assert_eq!(message.sealed(Range::new(0, 200)), 2);
+        message.lost(second, 1);
+        assert_eq!(message.sealed(second), 1);
+        assert_eq!(message.sealed(Range::new(200, 300)), 0);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What waits to be sealed in one session, in which order.
 
 use alloc::collections::VecDeque;
+use core::mem::replace;
+
+use super::outgoing::Outgoing;
 
 /// Something that waits to be sealed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -8,6 +11,14 @@ pub(super) struct Waiting {
     pub(super) what: Thing,
     /// A query's.
     pub(super) number: u64,
+    /// How often acknowledgements have passed over it, if it is in one word.
+    pub(super) strikes: u8,
+}
+
+impl Waiting {
+    pub(super) fn new(what: Thing, number: u64) -> Self {
+        Self { what, number, strikes: 0 }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,7 +32,7 @@ pub(super) enum Thing {
 }
 
 /// Four rows. What is in few words, and what was lost, goes before everything; short messages and pieces of long ones take turns, and each
-/// long message that is under way has its turn.
+/// long message that is under way has its turn. A message of which something was lost, and something was never sealed, stands in two.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     first: VecDeque<Waiting>,
@@ -54,6 +65,21 @@ impl Queue {
     /// It was taken and did not fit.
     pub(super) fn put_back(&mut self, row: Row, waiting: Waiting) {
         self.row(row).push_front(waiting);
+    }
+
+    /// A message stands in each row that it has to stand in, and no more than once.
+    pub(super) fn line_up(&mut self, outgoing: &mut Outgoing, waiting: Waiting) {
+        if outgoing.has_lost() && !replace(&mut outgoing.queued_again, true) {
+            self.first.push_back(waiting);
+        }
+        if outgoing.has_fresh() && !replace(&mut outgoing.queued, true) {
+            match (outgoing.is_long(), outgoing.is_untouched()) {
+                (true, true) => self.long.push_back(waiting),
+                (true, false) => self.pieces.push_back(waiting),
+                (false, true) => self.short.push_back(waiting),
+                (false, false) => self.short.push_front(waiting),
+            }
+        }
     }
 
     /// Whether something may be taken, if a long message may begin or not.
@@ -95,7 +121,7 @@ mod tests {
     use super::*;
 
     fn query(number: u64) -> Waiting {
-        Waiting { what: Thing::Query, number }
+        Waiting::new(Thing::Query, number)
     }
 
     #[test]

@@ -26,6 +26,8 @@ struct Owed {
     bytes: usize,
     /// Where the newest record came that asks for an acknowledgement: there, its sender waits for it.
     path: PathId,
+    /// Whether a PING came there: then it has to go there, whatever goes elsewhere.
+    pinged: bool,
 }
 
 impl Receipt {
@@ -34,16 +36,25 @@ impl Receipt {
         self.newest = now;
     }
 
-    /// A record has come that asks for an acknowledgement, at once or after a while.
-    pub(super) fn owe(&mut self, now: Instant, path: PathId, bytes: usize, at_once: bool) {
+    /// A record has come that asks for an acknowledgement, at once if it holds a PING.
+    pub(super) fn owe(&mut self, now: Instant, path: PathId, bytes: usize, pinged: bool) {
         let due = now + DELAY;
-        let owed = self.owed.get_or_insert(Owed { due, records: 0, bytes: 0, path });
+        let owed = self.owed.get_or_insert(Owed { due, records: 0, bytes: 0, path, pinged: false });
         owed.records = owed.records.saturating_add(1);
         owed.bytes = owed.bytes.saturating_add(bytes);
-        owed.path = path;
-        if at_once || owed.records >= MOST_RECORDS || owed.bytes >= MOST_BYTES {
+        if pinged || !owed.pinged {
+            owed.path = path;
+        }
+        owed.pinged |= pinged;
+        if pinged || owed.records >= MOST_RECORDS || owed.bytes >= MOST_BYTES {
             owed.due = owed.due.min(now);
         }
+    }
+
+    /// What was to say it on this path does not leave: it is said again, at once.
+    pub(super) fn owe_again(&mut self, path: PathId) {
+        let due = Instant::ZERO;
+        self.owed.get_or_insert(Owed { due, records: 0, bytes: 0, path, pinged: false }).due = due;
     }
 
     pub(super) fn is_owed(&self) -> bool {
@@ -62,9 +73,16 @@ impl Receipt {
         }
     }
 
-    /// It is sealed.
-    pub(super) fn sealed(&mut self) {
-        self.owed = None;
+    /// It is sealed, for this path.
+    pub(super) fn sealed(&mut self, path: PathId) {
+        self.owed.take_if(|owed| !owed.pinged || owed.path == path);
+    }
+
+    /// A path has ended: nobody waits there any more.
+    pub(super) fn path_ended(&mut self, path: PathId) {
+        if let Some(owed) = self.owed.as_mut().filter(|owed| owed.path == path) {
+            owed.pinged = false;
+        }
     }
 
     /// How long ago the newest record came, in tenths of a millisecond.

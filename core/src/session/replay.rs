@@ -128,7 +128,11 @@ mod tests {
         assert_eq!(acknowledged(&marked(&[0])), [(0, 0)]);
         assert_eq!(acknowledged(&marked(&[7])), [(7, 7)]);
         assert_eq!(acknowledged(&marked(&[0, 1, 2, 5, 6, 9])), [(9, 9), (5, 6), (0, 2)]);
-        assert_eq!(acknowledged(&marked(&[3976, 3977, 5000])), [(5000, 5000), (3977, 3977)], "what lies below the window is dropped");
+        assert_eq!(
+            acknowledged(&marked(&[3976, 3977, 5000])),
+            [(5000, 5000), (3977, 3977)],
+            "what lies below the window is dropped"
+        );
         let all: alloc::vec::Vec<u64> = (0..3000).collect();
         assert_eq!(acknowledged(&marked(&all)), [(1976, 2999)]);
     }

@@ -24,6 +24,13 @@ impl WindowBits {
         }
     }
 
+    pub(super) fn unset(&mut self, number: u64) {
+        let (word, bit) = place(number);
+        if let Some(word) = self.0.get_mut(word) {
+            *word &= !bit;
+        }
+    }
+
     /// How many numbers in a row, from this one downwards, have their bit set, or clear; [`WIDTH`] at most.
     pub(super) fn run_down(&self, from: u64, set: bool) -> u64 {
         let (mut run, mut number) = (0_u64, from);
@@ -50,10 +57,7 @@ impl WindowBits {
             return;
         }
         for number in (old_top..new_top).filter_map(|below| below.checked_add(1)) {
-            let (word, bit) = place(number);
-            if let Some(word) = self.0.get_mut(word) {
-                *word &= !bit;
-            }
+            self.unset(number);
         }
     }
 }

@@ -5,8 +5,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::reader::{Malformed, Reader};
 use super::VERSION;
+use super::reader::{Malformed, Reader};
 use crate::text;
 
 /// The longest packet, in bytes, without the length that precedes it on a byte stream.
@@ -31,7 +31,6 @@ const RETRY: u8 = 3;
 const SEALED: u8 = 4;
 const STALE: u8 = 5;
 const BUSY: u8 = 6;
-
 
 /// The name that one side of a session gave it: the initiator's (`isid`) or the responder's (`rsid`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
