@@ -57,10 +57,13 @@ impl Node {
         let Some(peer) = self.peers.get_mut(key) else { return };
         if has_place {
             peer.may_go_on(&mut self.env);
-        } else if waits {
-            self.place_waiters.push_back(key);
-        } else {
+            return;
+        }
+        if !waits {
             peer.finds_no_place(&mut self.env);
+        }
+        if !self.place_waiters.contains(&key) {
+            self.place_waiters.push_back(key);
         }
     }
 

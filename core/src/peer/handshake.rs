@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Peer;
+use super::sessions::Held;
 use crate::env::{Effect, Env};
 use crate::id::ConnectionId;
 use crate::identity::PublicKey;
@@ -109,9 +110,11 @@ impl Peer {
     fn begin_handshake(&mut self, env: &mut Env) -> bool {
         let Some(key) = self.public_key else { return false };
         let (id, ephemeral) = (env.random.session_id(), env.random.ephemeral());
-        let in_doubt = self.sessions.iter().filter(|held| held.session.is_confirmed()).take(Asked::MAX);
-        let (asked, names): (Vec<SessionId>, Vec<SessionId>) =
-            in_doubt.map(|held| (held.session.id(), held.session.peer_id())).unzip();
+        let mut confirmed: Vec<&Held> = self.sessions.iter().filter(|held| held.session.is_confirmed()).collect();
+        // Those in which something is under way that the peer may have lost come first, then the best.
+        confirmed.sort_by_key(|held| !held.is_in_doubt());
+        let asked = confirmed.iter().take(Asked::MAX).map(|held| (held.session.id(), held.session.peer_id()));
+        let (asked, names): (Vec<SessionId>, Vec<SessionId>) = asked.unzip();
         let payload = HelloPayload {
             key: *env.identity.public_key().as_bytes(),
             generation: self.generation(),
@@ -235,8 +238,7 @@ impl Peer {
     /// Somebody on the path says that the peer does not know a session. That proves nothing, but it is a reason to ask.
     pub(crate) fn stale(&mut self, env: &mut Env, on: ConnectionId, peer_sid: SessionId, counter: u64) {
         let path = PathId::Stream(on);
-        let known =
-            |held: &&mut super::sessions::Held| held.session.peer_id() == peer_sid && held.session.has_sealed(counter);
+        let known = |held: &&mut Held| held.session.peer_id() == peer_sid && held.session.has_sealed(counter);
         if let Some(held) = self.sessions.iter_mut().find(known)
             && held.session.lane(path).is_some()
         {

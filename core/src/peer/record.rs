@@ -29,6 +29,11 @@ impl Peer {
         packet: &'p mut [u8],
     ) -> Option<Opened<'p>> {
         let connection = env.connections.get(on)?;
+        if !self.may_own(connection) {
+            // It is not opened, since what was opened and has no effect would be acknowledged.
+            env.note(Cause::ConnectedToAnother, Some(self.id), Some(on));
+            return None;
+        }
         let short = connection.is_short();
         let dialled_to = connection.is_dialled().then(|| connection.remote());
         let held = self.sessions.get_mut(sid)?;

@@ -150,6 +150,11 @@ impl Held {
         self.session.outstanding() > 0 || self.dialled && !self.session.is_idle()
     }
 
+    /// Whether something is under way in it and the peer may not hold it any more.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.session.is_confirmed() && !self.session.is_idle() && (self.session.is_doubted() || self.stale)
+    }
+
     /// Whether it may be erased: nothing is under way in it, or it has had no path for long.
     fn may_be_erased(&self, now: Instant) -> bool {
         self.session.is_idle() || self.alone_since.is_some_and(|since| since + ALONE <= now)
