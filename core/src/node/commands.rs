@@ -175,7 +175,7 @@ impl Node {
         if to == self.env.id {
             return Ok(To::Myself);
         }
-        self.peers.find_or_make(to, self.env.limits.peers).map(To::Peer).ok_or(Refusal::TooManyPeers)
+        self.peers.find_or_make(to, &mut self.env).map(To::Peer).ok_or(Refusal::TooManyPeers)
     }
 
     fn begin(&mut self, to: NodeId, to_whom: To, mut query: Query, kind: Kind) -> QueryId {
