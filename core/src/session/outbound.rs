@@ -124,7 +124,8 @@ impl Session {
 
     /// Whether something waits to be said by the main path.
     pub(crate) fn has_to_say(&self, account: &Account<'_>) -> bool {
-        self.queue.has_next(account.has_place_for_long()) || self.introduction == Introduction::Owed
+        let waits = !self.asking.is_silent() || !self.answering.is_empty();
+        waits && self.queue.has_next(account.has_place_for_long()) || self.introduction == Introduction::Owed
     }
 
     /// Seals the end of the session for one path: which of the peer's numbers were taken, once and for all.
