@@ -1,1 +1,5 @@
 //! The session alone, and two of them with paths between.
+
+mod bench;
+mod frames;
+mod loss;
