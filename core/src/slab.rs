@@ -17,6 +17,11 @@ impl Key {
     pub(crate) fn slot(self) -> usize {
         usize::try_from(self.slot).unwrap_or(usize::MAX)
     }
+
+    /// A number that nothing else of its slab ever has.
+    pub(crate) fn age(self) -> u64 {
+        self.age
+    }
 }
 
 impl core::fmt::Debug for Key {
@@ -74,10 +79,6 @@ impl<T> Slab<T> {
             Some(Some((age, thing))) if *age == key.age => Some(thing),
             _ => None,
         }
-    }
-
-    pub(crate) fn contains(&self, key: Key) -> bool {
-        self.get(key).is_some()
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {

@@ -134,6 +134,7 @@ impl TimerSet {
     }
 
     /// Every timer and when it is due, in order.
+    #[cfg(feature = "internal")]
     pub(crate) fn due(&self) -> impl Iterator<Item = (Instant, Timer)> {
         self.due.iter().copied()
     }

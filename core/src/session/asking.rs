@@ -97,11 +97,6 @@ impl Asking {
         self.outstanding.is_empty()
     }
 
-    /// Whether nothing of it is to be said.
-    pub(super) fn is_silent(&self) -> bool {
-        self.outstanding.is_empty() && self.cancelled.is_empty()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.outstanding.len()
     }

@@ -13,7 +13,7 @@ use crate::admission::Account;
 use crate::slab::Key;
 use crate::time::Instant;
 use crate::wire::code::{RefuseCode, ReplyCode};
-use crate::wire::frame::{Frame, PieceOf, Runs};
+use crate::wire::frame::{Frame, PieceOf};
 
 /// What a frame means to whoever owns the session.
 #[derive(Debug)]
@@ -21,11 +21,11 @@ pub(crate) enum Happening<'a> {
     /// A query or notice is here, whole. It is to be taken or refused before the next frame is looked at.
     Asked { number: u64, notice: bool, until: Instant, arrived: Arrived<'a> },
     /// What became of a query is here, whole. If it refers to the query, that is to be given up.
-    Replied { number: u64, query: Key, code: ReplyCode, arrived: Arrived<'a> },
+    Replied { query: Key, code: ReplyCode, arrived: Arrived<'a> },
     /// The query was taken, and what became of it is forgotten.
     Forgotten { number: u64 },
     /// The query did not run under this number.
-    Refused { number: u64, query: Key, code: RefuseCode, wait: Duration },
+    Refused { query: Key, code: RefuseCode, wait: Duration },
     /// A reply begins to come and there is no memory for it.
     NoRoom { number: u64 },
     /// Nobody waits for what a handler works at.
@@ -98,7 +98,6 @@ impl Session {
                 self.reply_part(number, ReplyCode::Answer, total, (offset, part), account)
             }
             Frame::Refuse { number, code, wait } => self.own_number(number, |asked| Happening::Refused {
-                number,
                 query: asked,
                 code,
                 wait: Duration::from_millis(100) * u32::from(wait),
@@ -239,7 +238,7 @@ impl Session {
             ReplyCode::Declined if asked.reply.is_some() => return Err(RuleBroken),
             ReplyCode::Answer if asked.reply.is_some() || part.len() < total => {}
             ReplyCode::Answer | ReplyCode::Declined | ReplyCode::ReplyTooLong => {
-                return Ok(Some(Happening::Replied { number, query, code, arrived: Arrived::in_one(part) }));
+                return Ok(Some(Happening::Replied { query, code, arrived: Arrived::in_one(part) }));
             }
         }
         if asked.reply.is_none() {
@@ -252,7 +251,7 @@ impl Session {
         add(assembly, total, offset, part)?;
         let Some(assembly) = asked.reply.take_if(|assembly| assembly.is_whole()) else { return Ok(None) };
         account.release_assembly(assembly.total());
-        Ok(Some(Happening::Replied { number, query, code, arrived: assembly.finish() }))
+        Ok(Some(Happening::Replied { query, code, arrived: assembly.finish() }))
     }
 
     /// The peer has opened what the runs name; what it passes over on a stream goes again.
@@ -279,6 +278,7 @@ impl Session {
     /// What a record carried has arrived.
     fn arrived(&mut self, content: Content, now: Instant, account: &mut Account<'_>) {
         let Content { what, number, .. } = content;
+        self.fruit |= matches!(what, What::Part(_));
         match what {
             What::Part(PieceOf::Query) => self.asking.acknowledged(number, content.range(), account),
             What::Part(PieceOf::Reply) => self.answering.part_acknowledged(number, content.range(), now, account),

@@ -63,7 +63,7 @@ impl Lane {
         }
     }
 
-    pub(crate) fn path(&self) -> PathId {
+    pub(super) fn path(&self) -> PathId {
         self.path
     }
 
@@ -202,10 +202,10 @@ impl Lane {
         self.answered_in_vain()
     }
 
-    /// Since when the peer owes an answer to a question on this path that it was heard on, and by when it should be there.
-    pub(super) fn silence(&self) -> Option<(Instant, Instant)> {
+    /// When the peer was asked on this path, on which it was heard, if it owes the answer; and how long it may be silent.
+    pub(super) fn silence(&self) -> Option<(Instant, Duration)> {
         match (self.ping, self.waiting_since) {
-            (Ping::Asked(at), Some(since)) if self.heard => Some((since, at + self.patience_asked())),
+            (Ping::Asked(at), Some(_)) if self.heard => Some((at, self.patience_asked())),
             _ => None,
         }
     }

@@ -122,6 +122,8 @@ pub(crate) struct Session {
     answering: Answering,
     outcome: Outcome,
     arriving: inbound::Arriving,
+    /// Whether a message, or a part of one, has got through.
+    fruit: bool,
 }
 
 /// Whoever initiated a session has to send a record in it, or the peer never learns that its half is in use.
@@ -135,7 +137,6 @@ enum Introduction {
 /// What a query leaves when it gives up its number.
 #[derive(Debug)]
 pub(crate) struct GivenUp {
-    pub(crate) query: Key,
     pub(crate) message: Message,
     /// Records of which no byte has left, which carry a part of it: they must not leave.
     pub(crate) withdrawn: Vec<(PathId, u64)>,
@@ -178,6 +179,7 @@ impl Session {
             answering: Answering::new(),
             outcome: Outcome::default(),
             arriving: inbound::Arriving::default(),
+            fruit: false,
         }
     }
 
@@ -327,21 +329,14 @@ impl Session {
         lanes.peek().is_some() && lanes.all(|lane| !lane.is_heard() && lane.has_asked_in_vain())
     }
 
-    /// Since when the peer owes an answer to a question on this path, and by when it should be there.
-    pub(crate) fn silence(&self, path: PathId) -> Option<(Instant, Instant)> {
+    /// When the peer was asked on this path whether it is there, if it owes the answer; and how long it may be silent.
+    pub(crate) fn silence(&self, path: PathId) -> Option<(Instant, Duration)> {
         self.lanes.get(path).and_then(Lane::silence)
     }
 
     /// Since when a record of which bytes have left by this path waits for its acknowledgement while none comes.
     pub(crate) fn waiting_since(&self, path: PathId) -> Option<Instant> {
         self.lanes.get(path).and_then(Lane::stuck_since)
-    }
-
-    /// Asks over a path whether anybody is there.
-    pub(crate) fn ping(&mut self, path: PathId) {
-        if let Some(lane) = self.lanes.get_mut(path) {
-            lane.ask();
-        }
     }
 
     /// Some bytes of a record have left.
@@ -394,6 +389,16 @@ impl Session {
         })
     }
 
+    /// The queries that have a number here.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = (u64, Key)> {
+        self.asking.iter().map(|(number, asked)| (number, asked.query))
+    }
+
+    /// The query that has this number.
+    pub(crate) fn asked_under(&self, number: u64) -> Option<Key> {
+        self.asking.get(number).map(|asked| asked.query)
+    }
+
     /// The query has its verdict, or goes again under another number. If the peer may wait for more of it, or work at it, and is not to, it
     /// is `cancelled` there.
     pub(crate) fn give_up(&mut self, number: u64, cancelled: bool, account: &mut Account<'_>) -> Option<GivenUp> {
@@ -402,13 +407,13 @@ impl Session {
         let tells = cancelled && (has_begun || asked.outgoing.has_begun_to_leave());
         let deadline = asked.deadline;
         let unsent = !asked.outgoing.is_untouched() && !asked.outgoing.is_acknowledged();
-        let (query, message) = self.asking.remove(number, account)?;
+        let (_, message) = self.asking.remove(number, account)?;
         let withdrawn = if unsent { self.withdraw(PieceOf::Query, number) } else { Vec::new() };
         if tells {
             self.asking.cancel(number, deadline);
             self.queue.push(Row::First, Waiting::new(Thing::Cancel, number));
         }
-        Some(GivenUp { query, message, withdrawn })
+        Some(GivenUp { message, withdrawn })
     }
 
     /// What carries a part of a message and has not begun to leave does not leave; what else it held goes again.
@@ -431,11 +436,6 @@ impl Session {
     }
 
     // Answering.
-
-    /// The numbers of the peer's that were taken, as BREAK says them.
-    pub(crate) fn taken_bitmap(&self) -> (u64, [u8; 128]) {
-        self.answering.taken_bitmap()
-    }
 
     /// A query that has arrived is taken, for ever, and goes to this handler.
     pub(crate) fn take_query(&mut self, number: u64, incoming: Key, until: Instant, account: &mut Account<'_>) {
@@ -493,6 +493,24 @@ impl Session {
         self.answering.answer(number, answered, account);
         self.reply_lines_up(number);
         true
+    }
+
+    /// The handler's query is given up without an answer: that is said, as of one that is forgotten.
+    pub(crate) fn abandon(&mut self, number: u64, account: &mut Account<'_>) {
+        if let Some(Entry::Running { .. }) = self.answering.get(number) {
+            self.answering.forget(number, account);
+            self.queue.push(Row::First, Waiting::new(Thing::Forgotten, number));
+        }
+    }
+
+    /// Whether something is under way to the peer that is not acknowledged, or an acknowledgement is owed.
+    pub(crate) fn owes(&self) -> bool {
+        !self.queue.is_empty() || !self.records.all_settled() || self.receipt.is_owed() || !self.answering.is_empty()
+    }
+
+    /// Whether something has got through, either way, since this was last asked.
+    pub(crate) fn has_borne_fruit(&mut self) -> bool {
+        core::mem::take(&mut self.fruit)
     }
 
     /// Answers of which nothing was acknowledged for a while, though the peer could be reached, give up their memory for others: the
@@ -606,6 +624,21 @@ impl Session {
             outgoing.lost(content.range(), strikes);
             self.queue.line_up(outgoing, Waiting::new(thing, number));
         }
+    }
+}
+
+impl core::fmt::Debug for Session {
+    /// What is remembered in it, but for times, keys and the counter of what was sealed.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("confirmed", &self.confirmed)
+            .field("late", &self.late)
+            .field("opener", &self.opener)
+            .field("queue", &self.queue)
+            .field("asking", &self.asking)
+            .field("answering", &self.answering)
+            .finish_non_exhaustive()
     }
 }
 

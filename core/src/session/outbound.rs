@@ -122,23 +122,15 @@ impl Session {
         due <= now && (wanted == path || main && self.lanes.get(wanted).is_none())
     }
 
-    /// Whether something waits to be said by the main path.
-    pub(crate) fn has_to_say(&self, account: &Account<'_>) -> bool {
-        let waits = !self.asking.is_silent() || !self.answering.is_empty();
-        waits && self.queue.has_next(account.has_place_for_long()) || self.introduction == Introduction::Owed
-    }
-
     /// Seals the end of the session for one path: which of the peer's numbers were taken, once and for all.
-    pub(crate) fn seal_end(&mut self, code: BreakCode, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn seal_end(&mut self, code: BreakCode, out: &mut Vec<u8>) {
         let start = out.len();
         out.resize(start + SEALED_HEADER, 0);
         let (base, taken) = self.answering.taken_bitmap();
         Frame::Break { code, base, taken: &taken }.put(out);
-        let sealed = self.sealer.seal(self.peer_id, out, start).is_ok();
-        if !sealed {
+        if self.sealer.seal(self.peer_id, out, start).is_err() {
             out.truncate(start);
         }
-        sealed
     }
 
     fn put_ack(&mut self, now: Instant, out: &mut Vec<u8>) {

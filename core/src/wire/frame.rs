@@ -10,6 +10,7 @@ use super::put_length;
 use super::reader::{Malformed, Reader};
 
 /// What a QUERY takes besides its part of the message, in bytes.
+#[cfg(test)]
 pub(crate) const QUERY_OVERHEAD: usize = 1 + 8 + 1 + 4 + 4 + 4;
 /// What a REPLY takes besides its part of the message, in bytes.
 pub(crate) const REPLY_OVERHEAD: usize = 1 + 8 + 1 + 4 + 4;
@@ -18,6 +19,7 @@ pub(crate) const PIECE_OVERHEAD: usize = 1 + 1 + 8 + 4 + 4 + 4;
 /// The size of a REFUSE in bytes; a CANCEL is smaller.
 pub(crate) const REFUSE_LEN: usize = 1 + 8 + 1 + 2;
 /// The most that an ACK takes, in bytes.
+#[cfg(test)]
 pub(crate) const MAX_ACK: usize = 1 + 8 + 2 + 1 + Runs::MAX * RUN;
 
 const QUERY: u8 = 0x01;
@@ -76,7 +78,10 @@ impl<'a> Runs<'a> {
             if length == 0 || (gap == 0) != is_last {
                 return Err(Malformed);
             }
-            left = left.checked_sub(u64::from(length)).and_then(|left| left.checked_sub(u64::from(gap))).ok_or(Malformed)?;
+            left = left
+                .checked_sub(u64::from(length))
+                .and_then(|left| left.checked_sub(u64::from(gap)))
+                .ok_or(Malformed)?;
         }
         Ok(runs)
     }
@@ -146,11 +151,9 @@ pub(crate) fn parse_frame<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malf
         QUERY => parse_query(reader),
         REPLY => parse_reply(reader),
         PIECE => parse_piece(reader),
-        REFUSE => Ok(Frame::Refuse {
-            number: reader.u64()?,
-            code: RefuseCode::from_byte(reader.u8()?)?,
-            wait: reader.u16()?,
-        }),
+        REFUSE => {
+            Ok(Frame::Refuse { number: reader.u64()?, code: RefuseCode::from_byte(reader.u8()?)?, wait: reader.u16()? })
+        }
         CANCEL => Ok(Frame::Cancel { number: reader.u64()? }),
         ACK => parse_ack(reader),
         PING => Ok(Frame::Ping),
@@ -335,7 +338,13 @@ mod tests {
             Frame::Reply { number: 1, code: ReplyCode::ReplyTooLong, total: 1, part: b"x" },
             Frame::Reply { number: NUMBER, code: ReplyCode::Forgotten, total: 0, part: b"" },
             Frame::Piece { of: PieceOf::Query, number: NUMBER, total: 6, offset: 1, part: b"piece" },
-            Frame::Piece { of: PieceOf::Reply, number: NUMBER, total: MAX_MESSAGE, offset: MAX_MESSAGE - 1, part: b"e" },
+            Frame::Piece {
+                of: PieceOf::Reply,
+                number: NUMBER,
+                total: MAX_MESSAGE,
+                offset: MAX_MESSAGE - 1,
+                part: b"e",
+            },
             Frame::Refuse { number: NUMBER, code: RefuseCode::BusyWithYou, wait: 0x0304 },
             Frame::Refuse { number: 0, code: RefuseCode::BelowWindow, wait: 0 },
             Frame::Cancel { number: NUMBER },
@@ -437,8 +446,7 @@ mod tests {
             assert_eq!(takes(&[&[BREAK]], &[&[0; 136]]), [1, 2, 4].contains(&value), "break code {value}");
             let piece = *b"\0\0\0\x02\0\0\0\x01\0\0\0\x01p";
             assert_eq!(takes(&[&[PIECE]], &[&number, &piece]), value == 1 || value == 2, "piece of {value}");
-            let runs: Vec<u8> =
-                (1..=value).flat_map(|run| [0, 1, 0, u8::from(run < value)]).collect();
+            let runs: Vec<u8> = (1..=value).flat_map(|run| [0, 1, 0, u8::from(run < value)]).collect();
             let largest = [0, 0, 0, 0, 0, 0, 1, 0];
             assert_eq!(takes(&[&[ACK], &largest, &[0; 2]], &[&runs]), (1..=32).contains(&value), "runs {value}");
         }

@@ -162,12 +162,7 @@ mod tests {
     }
 
     fn welcome() -> WelcomePayload {
-        WelcomePayload {
-            rsid: A,
-            generation: 0x0102_0304,
-            held: 2,
-            max_outstanding: 0x2122,
-        }
+        WelcomePayload { rsid: A, generation: 0x0102_0304, held: 2, max_outstanding: 0x2122 }
     }
 
     #[test]

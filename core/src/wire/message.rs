@@ -4,8 +4,8 @@
 
 use alloc::vec::Vec;
 
-use super::reader::{Malformed, Reader};
 use super::VERSION;
+use super::reader::{Malformed, Reader};
 use crate::id::{MessageId, NodeId, Nonce};
 use crate::query::{MAX_BODY, TypeName};
 
@@ -295,7 +295,10 @@ mod tests {
         let before_body = bytes.len() - 4;
         for length in 0..bytes.len() {
             let heading = Heading::parse(&bytes[..length]);
-            assert_eq!(heading.map(|heading| (heading.len(), heading.body_length)).ok(), (length >= before_body).then_some((before_body, 4)));
+            assert_eq!(
+                heading.map(|heading| (heading.len(), heading.body_length)).ok(),
+                (length >= before_body).then_some((before_body, 4))
+            );
         }
     }
 

@@ -5,8 +5,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::reader::{Malformed, Reader};
 use super::VERSION;
+use super::reader::{Malformed, Reader};
 use crate::text;
 
 /// The longest packet, in bytes, without the length that precedes it on a byte stream.
@@ -22,6 +22,7 @@ pub(crate) const SEALED_HEADER: usize = 1 + 1 + 8 + 8;
 pub(crate) const TAG: usize = 16;
 
 /// The most bytes of frames that a SEALED packet holds.
+#[cfg(test)]
 pub(crate) const MAX_PLAINTEXT: usize = MAX_PACKET - SEALED_HEADER - TAG;
 
 const HELLO: u8 = 1;
@@ -30,7 +31,6 @@ const RETRY: u8 = 3;
 const SEALED: u8 = 4;
 const STALE: u8 = 5;
 const BUSY: u8 = 6;
-
 
 /// The name that one side of a session gave it: the initiator's (`isid`) or the responder's (`rsid`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

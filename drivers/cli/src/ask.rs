@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use egtp::{
-    CheckedConfig, Delivery, Event, Executed, Failure, Instant, MAX_BODY, NodeId, Query, QueryId, Reason, Refusal,
-    Reply, ServiceAction, Stage, Stored, Verdict,
+    Delivery, Event, Executed, Failure, Instant, MAX_BODY, NodeId, Query, QueryId, Reason, Refusal, Reply,
+    ServiceAction, Stage, Verdict,
 };
 use egtp_services::{PeersFile, key_file};
+use egtp_sockets::{Setup, Step};
 use tracing::debug;
 
 use crate::args::{self, Peer};
 use crate::json::Line;
 use crate::log::Notes;
-use crate::loops::{Loop, Setup, Step};
+use crate::loops::Loop;
 use crate::output::Streams;
 use crate::trouble::Trouble;
 use crate::{keys, lookup, signals};
@@ -40,8 +41,7 @@ pub(crate) fn run(arguments: args::Ask, streams: &Streams) -> Result<(), Trouble
     if let Some(soft) = arguments.soft {
         query = query.soft_timeout(soft);
     }
-    let setup = Setup { config: CheckedConfig::default(), identity, stored: Stored::default(), listen: Vec::new() };
-    let mut looping = Loop::open(arguments.driver.kind, setup)?;
+    let mut looping = Loop::open(arguments.driver.kind, Setup::new(identity))?;
     let handle = looping.handle();
     signals::on_each(move || handle.post(Interrupted))
         .map_err(|error| Trouble::local("signals cannot be caught", error))?;

@@ -10,12 +10,13 @@ use egtp::{
     StoreKey, Strategies, Throttle, TypeName,
 };
 use egtp_services::{PeersFile, Saved, Saver, StateDir, StateError, announceable};
+use egtp_sockets::{Setup, Step};
 use tracing::{debug, error, warn};
 
 use crate::args::{self, Handler};
 use crate::handlers::{self, Outcome, Running};
 use crate::log::{Limiter, Notes};
-use crate::loops::{Handle, Loop, Setup, Step};
+use crate::loops::{Handle, Loop};
 use crate::output::Streams;
 use crate::report::Report;
 use crate::trouble::Trouble;

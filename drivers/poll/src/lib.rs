@@ -5,6 +5,9 @@
 //! [`Driver::node`]. This is the DoQ of *EGTP Architecture 0.2*: one thread, one queue, no locks. Nothing else touches
 //! the node, and only a [`Handle`], which posts values to the loop and wakes it, can be sent to another thread.
 //!
+//! This crate is the loop and its handle; what it does between two sleeps it has from `egtp-sockets`, as `egtp-tokio`
+//! does.
+//!
 //! The driver draws the node's 32-byte seed from the operating system at every start. A seed used twice breaks every
 //! promise of the protocol: whoever restores a snapshot of a running process or of a virtual machine runs it a second
 //! time from the same seed.
@@ -49,15 +52,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod clock;
 mod driver;
 mod inbox;
-mod listeners;
-mod setup;
-mod stream;
+mod socket;
 mod wait;
 
-pub use clock::Clock;
-pub use driver::{Driver, Step};
-pub use inbox::{Handle, Unposted};
-pub use setup::{OpenError, Setup};
+pub use driver::Driver;
+pub use egtp_sockets::{Clock, OpenError, Setup, Step, Unposted};
+pub use inbox::Handle;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::{fmt, io, thread};
 
 use egtp::{NodeId, Query, Refusal, Reply, SignedRecord, Strategies, TypeName};
+use egtp_sockets::{OpenError, Setup};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,7 +15,6 @@ use crate::client_loop::{ClientLoop, Job, Urgent};
 use crate::handle::Handle;
 use crate::services::Services;
 use crate::serving::Incoming;
-use crate::setup::{OpenError, Setup};
 
 /// How many incoming queries of one type may wait for [`Incoming::recv`].
 const INCOMING_QUEUE: usize = 64;

@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 use std::task::Poll;
 
 use egtp::{Delivery, Instant, Node, NodeId, PeerRefusal, Query, QueryId, Refusal, ReplyToken, TypeName, Verdict};
+use egtp_sockets::{OpenError, Setup, Step};
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, error::TrySendError, unbounded_channel};
 use tokio::sync::oneshot;
 
-use crate::driver::{Driver, Step};
+use crate::driver::Driver;
 use crate::services::{Responder, Services};
 use crate::serving::IncomingQuery;
-use crate::setup::{OpenError, Setup};
 
 /// Something to be done on the endpoint's thread.
 pub(crate) type Job = Box<dyn FnOnce(&mut ClientLoop) + Send>;

@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use super::packet::MAX_PACKET;
+use crate::wire::packet::MAX_PACKET;
 
 /// The length that precedes each packet takes this many bytes.
 const PREFIX: usize = 4;

@@ -39,8 +39,10 @@ pub enum OpenError {
     },
     /// The operating system gave no random bytes for the node's seed.
     Seed(io::Error),
-    /// The sockets by which a [`Handle`](crate::Handle) wakes the loop could not be made.
+    /// The sockets by which a handle wakes a loop with poll(2) could not be made.
     Wake(io::Error),
+    /// There is no tokio runtime here, or the one of an endpoint could not be started.
+    Runtime(io::Error),
 }
 
 impl fmt::Display for OpenError {
@@ -59,6 +61,9 @@ impl fmt::Display for OpenError {
                 "cannot make a pair of sockets: {source}. Nothing was started; \
                  allow the process more open files and try again"
             ),
+            Self::Runtime(source) => {
+                write!(f, "no tokio runtime to run on: {source}. Nothing was started")
+            }
         }
     }
 }
@@ -66,7 +71,9 @@ impl fmt::Display for OpenError {
 impl error::Error for OpenError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Listen { source, .. } | Self::Seed(source) | Self::Wake(source) => Some(source),
+            Self::Listen { source, .. } | Self::Seed(source) | Self::Wake(source) | Self::Runtime(source) => {
+                Some(source)
+            }
         }
     }
 }
