@@ -274,6 +274,14 @@ impl Bench {
         path
     }
 
+    /// Two ends that have heard each other over two paths, of which they speak over the second, and wait for nothing.
+    pub(super) fn with_two_paths() -> Self {
+        let mut bench = Self::new();
+        bench.join();
+        bench.rest();
+        bench
+    }
+
     /// Opens a path that both ends join.
     pub(super) fn join(&mut self) -> usize {
         let path = self.open();
@@ -399,6 +407,16 @@ impl Bench {
         self.arrives(1 - from, path, &packet).expect("it opens")
     }
 
+    /// The same, where no rule may be broken.
+    pub(super) fn forges(&mut self, from: usize, path: usize, frames: &[Frame<'_>]) {
+        self.forge(from, path, frames).expect("it breaks no rule");
+    }
+
+    /// The first packet that is in flight from an end disappears, and the path goes on.
+    pub(super) fn steal(&mut self, from: usize, path: usize) -> Sealed {
+        self.paths[path].flight[from].pop_front().expect("something is in flight")
+    }
+
     /// Both ends say what they have to say, and it arrives, until there is nothing more; no time passes.
     pub(super) fn settle(&mut self) {
         for round in 0.. {
@@ -506,12 +524,17 @@ impl Bench {
         self.paths[path].flight[end].iter().map(|sealed| self.words(end, &sealed.bytes)).collect()
     }
 
-    /// What an end seals now for a path, in words.
+    /// What an end says now on a path, in words; it arrives.
     pub(super) fn says(&mut self, end: usize, path: usize) -> Vec<String> {
         self.send(end);
         let words = self.flight(end, path);
         self.deliver(end);
         words
+    }
+
+    /// An end asks whether anybody is there, over a path.
+    pub(super) fn ping(&mut self, end: usize, path: usize) {
+        self.ends[end].session.lanes.get_mut(self.paths[path].id).expect("it is open").ask();
     }
 
     /// The frames of a packet that the other end has not opened yet.

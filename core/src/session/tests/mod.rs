@@ -1,5 +1,6 @@
 //! The session alone, and two of them with paths between.
 
+mod acknowledging;
 mod bench;
 mod frames;
 mod loss;
