@@ -59,6 +59,9 @@ pub(super) struct Sealed {
 #[derive(Debug)]
 pub(super) struct Path {
     pub(super) id: PathId,
+    /// Who has dialled it. The first packet of it is at most 4,096 bytes.
+    pub(super) dialler: usize,
+    pub(super) is_fresh: bool,
     pub(super) open: [bool; 2],
     pub(super) waiting: [VecDeque<Sealed>; 2],
     pub(super) flight: [VecDeque<Sealed>; 2],
@@ -260,15 +263,16 @@ impl Bench {
     }
 
     /// Opens a path on which nobody was heard yet.
-    pub(super) fn open(&mut self) -> usize {
+    pub(super) fn open(&mut self, dialler: usize) -> usize {
         let id = PathId::Stream(ConnectionId(self.connections.insert(())));
-        self.paths.push(Path { id, open: [true; 2], waiting: Default::default(), flight: Default::default() });
+        let (waiting, flight) = Default::default();
+        self.paths.push(Path { id, dialler, is_fresh: true, open: [true; 2], waiting, flight });
         self.paths.len() - 1
     }
 
     /// Opens a path over which the WELCOME of the session has come.
     pub(super) fn connect(&mut self) -> usize {
-        let path = self.open();
+        let path = self.open(A);
         let (now, id) = (self.now, self.paths[path].id);
         self.ends[A].session.hear(now, id, true, Some(10 * MS));
         path
@@ -284,7 +288,7 @@ impl Bench {
 
     /// Opens a path that both ends join.
     pub(super) fn join(&mut self) -> usize {
-        let path = self.open();
+        let path = self.open(A);
         for (end, short) in [(A, true), (B, false)] {
             self.ends[end].session.join(self.paths[path].id, short);
         }
@@ -315,6 +319,9 @@ impl Bench {
         let counter = session.seal(now, id, main, leave_out, &mut account, &mut bytes);
         self.ends[end].check(now);
         assert_eq!(counter.is_some(), !bytes.is_empty());
+        if counter.is_some() && !self.ends[end].session.is_heard_on(id) {
+            assert_eq!(self.words(end, &bytes), "PING", "nothing else goes where nobody was heard");
+        }
         self.paths[path].waiting[end].push_back(Sealed { counter: counter?, bytes, taken: 0 });
         counter
     }
@@ -340,8 +347,11 @@ impl Bench {
             self.ends[end].session.begun(counter, now);
             if is_whole {
                 self.ends[end].session.left(counter, now);
-                let sealed = self.paths[path].waiting[end].pop_front().unwrap();
-                self.paths[path].flight[end].push_back(sealed);
+                let path = &mut self.paths[path];
+                let sealed = path.waiting[end].pop_front().unwrap();
+                let is_first = path.dialler == end && core::mem::take(&mut path.is_fresh);
+                assert!(sealed.bytes.len() <= if is_first { 4_096 } else { 65_535 });
+                path.flight[end].push_back(sealed);
             }
             self.ends[end].check(now);
         }
@@ -538,15 +548,19 @@ impl Bench {
     }
 
     /// The frames of a packet that the other end has not opened yet.
-    fn words(&self, from: usize, packet: &[u8]) -> String {
+    pub(super) fn frames<T>(&self, from: usize, packet: &[u8], of: impl Fn(Frame<'_>) -> T) -> Vec<T> {
         let mut packet = packet.to_vec();
         let (_, plaintext) = self.ends[1 - from].session.opener.clone().open(&mut packet).expect("it opens");
         let mut reader = Reader::new(plaintext);
-        let mut words = Vec::new();
+        let mut frames = Vec::new();
         while !reader.is_empty() {
-            words.push(describe(parse_frame(&mut reader).unwrap()));
+            frames.push(of(parse_frame(&mut reader).unwrap()));
         }
-        words.join(", ")
+        frames
+    }
+
+    fn words(&self, from: usize, packet: &[u8]) -> String {
+        self.frames(from, packet, describe).join(", ")
     }
 }
 

@@ -2,5 +2,8 @@
 
 mod acknowledging;
 mod bench;
+mod dice;
 mod frames;
 mod loss;
+mod promises;
+mod storm;
