@@ -164,7 +164,7 @@ impl Node {
             return None;
         }
         let has_room = self.has_room_for_session();
-        let key = self.peers.find_or_make(id, self.env.limits.peers).filter(|_| has_room);
+        let key = self.peers.find_or_make(id, &mut self.env).filter(|_| has_room);
         if key.is_none() {
             self.env.note(Cause::HandshakeRefused, Some(id), Some(on));
             self.env.connections.put(self.env.now, on, |out| put_busy(out, isid, BUSY_CODE, BUSY_TENTHS));

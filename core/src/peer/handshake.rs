@@ -153,6 +153,9 @@ impl Peer {
             return;
         }
         let Some(handshake) = self.handshake.take() else { return };
+        if let Some(connection) = env.connections.get_mut(on) {
+            connection.is_introduced_anew();
+        }
         let (path, connection) = (PathId::Stream(on), env.connections.get(on));
         let short = connection.is_some_and(crate::connection::Connection::is_short);
         let dialled_to = connection.filter(|connection| connection.is_dialled()).map(|connection| connection.remote());

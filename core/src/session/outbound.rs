@@ -63,7 +63,7 @@ impl Session {
         let lane = self.lanes.get(path)?;
         let (heard, short, mut pings) = (lane.is_heard(), lane.is_short(), lane.wants_ping());
         let speaks = main && heard && self.queue.has_next(account.has_place_for_long());
-        let speaks = speaks && self.records.has_room(self.sealer.counter().saturating_add(1));
+        let speaks = speaks && self.records.has_room(self.sealer.counter().saturating_add(u64::from(leave_out)));
         let introduces = main && heard && self.introduction == Introduction::Owed;
         let acknowledges = heard && self.acknowledges_on(now, path, main);
         if !(pings || speaks || introduces || acknowledges) {
