@@ -88,6 +88,8 @@ pub enum What {
     Outdated { peer: NodeIndex },
     /// How the directory answers from now on.
     Directory(Directory),
+    /// Its connection with another node breaks, having carried so much.
+    Breaks { other: NodeIndex },
     /// The next connection breaks in the middle.
     NextConnectionBreaks { bytes: usize },
     /// The adversary plays a trick on it.
@@ -187,6 +189,7 @@ impl Names {
             What::Directory(Directory::Stale) => "the directory says what was true long ago".into(),
             What::Directory(Directory::Wrong) => "the directory answers what is wrong".into(),
             What::Directory(Directory::Gone) => "the directory has forgotten everybody".into(),
+            What::Breaks { other } => format!("has a connection that breaks, with {}", self.of(*other)),
             What::NextConnectionBreaks { bytes } => format!("the next connection will break after {bytes} bytes"),
             What::Tricked(trick) => format!("suffers a trick of the adversary's: {trick}"),
             What::Manner(manner) => format!("the adversary {manner} from now on"),

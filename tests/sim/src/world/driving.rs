@@ -128,6 +128,7 @@ impl World {
             if let Some(marker) = self.markers.find(end, &bytes[..count]) {
                 self.violate(&format!("node {} writes {marker} to a link", index.0));
             }
+            self.carried(end, count);
             self.passes(index, connection, Way::Up, count);
             self.tell(index, Event::Written(connection, count));
         }

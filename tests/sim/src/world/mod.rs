@@ -17,6 +17,7 @@ mod schedule;
 mod strangers;
 mod streams;
 mod tap;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -39,6 +40,7 @@ use self::recent::Recent;
 use self::schedule::{Due, Schedule};
 use self::strangers::StrangerHost;
 use self::tap::Middle;
+use self::traffic::Traffic;
 use crate::choice::Choice;
 use crate::link::Network;
 
@@ -91,6 +93,7 @@ pub struct World {
     rates: Rates,
     markers: Markers,
     middle: Middle,
+    traffic: Traffic,
     notes: Recent<(Instant, NodeIndex, Note)>,
     lookups: Recent<(Instant, NodeIndex, NodeId)>,
     connects: Recent<(Instant, NodeIndex, SocketAddr)>,
@@ -128,6 +131,7 @@ impl World {
             rates: Rates::default(),
             markers: Markers::default(),
             middle: Middle::default(),
+            traffic: Traffic::default(),
             notes: Recent::default(),
             lookups: Recent::default(),
             connects: Recent::default(),

@@ -80,9 +80,9 @@ impl Clock {
         if self.drifted.1 == Drift::default() { time } else { duration(least - rounding) }
     }
 
-    /// How much passes by it between two instants of the world, unless it is stepped.
-    pub(super) fn between(&self, from: Instant, until: Instant) -> Duration {
-        duration(i128::from(self.shows(until)) - i128::from(self.shows(from)))
+    /// What it shows at an instant of the world.
+    pub(super) fn at(&self, at: Instant) -> Instant {
+        Instant::from_micros(u64::try_from(self.shows(at)).unwrap_or(0))
     }
 
     /// The node has been started: whatever it had read before is forgotten.
@@ -93,11 +93,6 @@ impl Clock {
     /// Whether it ever was.
     pub(super) fn was_stepped(&self) -> bool {
         self.stepped.is_some()
-    }
-
-    /// Whether it ever went wrong.
-    pub(super) fn has_drifted(&self) -> bool {
-        self.drifted != (Drift::default(), Drift::default())
     }
 
     fn shows(&self, at: Instant) -> i64 {
@@ -183,7 +178,7 @@ mod tests {
         let due = clock.after(at(10), MINUTE);
         clock.set_drift(at(69), Drift::new(500));
         assert_eq!(clock.window(due), Window::at(Instant::from_micros(69_999_501)));
-        assert_eq!(clock.between(at(69), at(70)), Duration::from_micros(1_000_500));
+        assert_eq!((clock.at(at(69)), clock.at(at(70))), (at(69), Instant::from_micros(70_000_500)));
     }
 
     #[test]
