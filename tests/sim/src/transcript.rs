@@ -99,7 +99,7 @@ pub enum What {
 }
 
 /// How a query ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "the field says what it is")]
 pub enum Ending {
     /// With a reply.
@@ -210,7 +210,7 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply { bytes } => write!(f, "reply, {bytes} bytes"),
-            Self::Failed(Failure { reason, executed, stage }) => {
+            Self::Failed(Failure { reason, executed, stage, .. }) => {
                 write!(f, "{}", reason.name())?;
                 match reason {
                     Reason::RefusedByPeer(why) => write!(f, ", {why}")?,

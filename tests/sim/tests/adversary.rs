@@ -177,7 +177,7 @@ impl Meeting {
             | Manner::NeverEndsReply => &[(Reason::HardTimeout, Executed::Maybe)],
             Manner::AcknowledgesAndRefuses => &[(Reason::RefusedByPeer(PeerRefusal::BusyWithYou), Executed::No)],
             Manner::WrongNumber | Manner::ContradictsItself | Manner::Cuts | Manner::FallsSilent => {
-                &[(Reason::ConnectionLost, Executed::Maybe)]
+                &[(Reason::LostByPeer, Executed::Maybe)]
             }
             Manner::Forgets => &[(Reason::LostByPeer, Executed::Maybe)],
             _ => &[(Reason::Unreachable, Executed::No), (Reason::HardTimeout, Executed::No)],

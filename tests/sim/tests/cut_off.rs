@@ -93,7 +93,7 @@ fn a_peer_whose_connections_end_one_after_the_other_is_reached_each_time_where_i
         let waits = scene.ask(asker, peer, query(KEEP, b"the next"));
         scene.world.cut(asker, peer);
         scene.run_secs(1);
-        assert_eq!(scene.failure(asker, lost).reason, Reason::ConnectionLost, "round {round}");
+        assert_eq!(scene.failure(asker, lost).reason, Reason::LostByPeer, "round {round}");
         lost = waits;
     }
 }
@@ -124,7 +124,7 @@ fn a_query_of_which_the_peer_knows_nothing_any_more_is_lost_by_the_peer() {
         peer.hears(connection);
         peer.says(connection, &[Frame::Gone { number: 0, reason: 1 }]);
         let verdict = std::iter::from_fn(|| peer.node.poll()).find_map(|action| match action {
-            Action::Deliver(Delivery::Verdict(query, Verdict::Failed(failure))) => {
+            Action::Deliver(Delivery::Verdict { query, verdict: Verdict::Failed(failure), .. }) => {
                 Some((query, failure.reason, failure.executed))
             }
             _ => None,

@@ -83,7 +83,7 @@ fn whoever_loses_power_is_missed_by_nobody_until_it_is_back() {
     // What was sent is answered by the end of the connection, as soon as somebody is there to do so.
     scene.start(peer);
     scene.run(10 * MILLISECOND);
-    assert_eq!((scene.failure(asker, asked).reason, scene.runs(b"into the void")), (Reason::ConnectionLost, 0));
+    assert_eq!((scene.failure(asker, asked).reason, scene.runs(b"into the void")), (Reason::LostByPeer, 0));
     let asked = scene.ask(asker, peer, query(ECHO, b"again"));
     scene.run_secs(1);
     assert_eq!(scene.reply(asker, asked), b"again");

@@ -502,7 +502,7 @@ fn that_a_query_is_given_up_is_said_before_another_is_asked_in_a_better_session(
         peer.hears(first);
         let (before, second) = peer.shakes_hands_again();
         peer.node.handle(now, Event::Closed(first, egtp::Ending::EndOfStream));
-        assert_eq!(verdicts(peer.node), [(asked, Err(Reason::ConnectionLost))]);
+        assert_eq!(verdicts(peer.node), [(asked, Err(Reason::LostByPeer))]);
         peer.node.query(now, to, query(KEEP, b"?")).unwrap();
         let session = peer.session.clone();
         let said = peer.hears_in(&[&before, &session], second);
@@ -679,8 +679,12 @@ fn is_hello(packet: &[u8]) -> bool {
 fn verdicts(node: &mut Node) -> Vec<(QueryId, Result<Vec<u8>, Reason>)> {
     let actions = iter::from_fn(|| node.poll());
     let verdicts = actions.filter_map(|action| match action {
-        Action::Deliver(Delivery::Verdict(query, Verdict::Reply(reply))) => Some((query, Ok(reply.body))),
-        Action::Deliver(Delivery::Verdict(query, Verdict::Failed(failure))) => Some((query, Err(failure.reason))),
+        Action::Deliver(Delivery::Verdict { query, verdict: Verdict::Reply(reply), .. }) => {
+            Some((query, Ok(reply.body)))
+        }
+        Action::Deliver(Delivery::Verdict { query, verdict: Verdict::Failed(failure), .. }) => {
+            Some((query, Err(failure.reason)))
+        }
         _ => None,
     });
     verdicts.collect()

@@ -98,7 +98,8 @@ impl Weather {
         for setup in nodes.iter_mut().filter(|_| clocks_jump) {
             // What is asked by a clock that jumps may keep its place for long.
             let Limits { incoming, incoming_per_peer, .. } = Limits::default();
-            setup.config.limits = Limits { incoming, incoming_per_peer, ..setup.config.limits.clone() };
+            setup.config.limits.incoming = incoming;
+            setup.config.limits.incoming_per_peer = incoming_per_peer;
         }
         let scenario = Scenario { seed, network, nodes, steps: Vec::new() };
         let weather = Self {
@@ -430,21 +431,16 @@ fn draw_own_limits(choice: &mut Choice, limits: &mut Limits) {
 
 /// With the usual ones hardly anything is sure within the time that a query waits.
 fn brisk_timers(choice: &mut Choice) -> Timers {
-    let usual = Timers::default();
+    let mut timers = Timers::default();
     // A session is replaced while messages are under way in it, and not before the one that it has replaced is done with.
-    let session =
-        if choice.per_mille(500) { LONGEST + Duration::from_secs(2 + choice.below(30)) } else { usual.session };
-    Timers {
-        session,
-        connect: Duration::from_secs(2),
-        authenticate: Duration::from_secs(2),
-        probe_idle: Duration::from_secs(3),
-        probe_waiting: Duration::from_secs(1),
-        probe_answer: Duration::from_secs(2),
-        lookup: Duration::from_secs(4),
-        idle: Duration::from_secs(30),
-        ..usual
+    if choice.per_mille(500) {
+        timers.session = LONGEST + Duration::from_secs(2 + choice.below(30));
     }
+    timers.connect = Duration::from_secs(2);
+    timers.authenticate = Duration::from_secs(2);
+    timers.lookup = Duration::from_secs(4);
+    timers.idle = Duration::from_secs(30);
+    timers
 }
 
 fn draw_throttle(choice: &mut Choice, throttle: &mut Throttle) {

@@ -205,7 +205,7 @@ impl World {
     ///
     /// As [`Node::query`].
     pub fn query_id(&mut self, from: NodeIndex, to: NodeId, query: Query) -> Result<QueryId, Refusal> {
-        self.with(from, |node, now| node.query(now, to, query).map_err(|(refusal, _)| refusal))
+        self.with(from, |node, now| node.query(now, to, query).map_err(|unasked| unasked.why))
     }
 
     /// Answers. An answer that nobody waits for any more is dropped.

@@ -116,7 +116,7 @@ impl Life {
 
     /// Whether its asker had what the handler said before then, or that it was too long.
     pub(super) fn was_told_before(&self, then: Instant) -> bool {
-        let Some((at, ending)) = self.ending else { return false };
+        let &Some((at, ref ending)) = &self.ending else { return false };
         let is_told = match ending {
             Ending::Reply { .. } => true,
             Ending::Failed(Failure { reason: Reason::RefusedByPeer(refusal), .. }) => {
@@ -151,7 +151,7 @@ impl Life {
 
     /// Whether, as far as its asker knows, its handler may have it and not have said anything.
     pub(super) fn may_wait_for_its_handler(&self) -> bool {
-        match self.ending {
+        match &self.ending {
             None => true,
             Some((_, Ending::Reply { .. })) => false,
             Some((_, Ending::Failed(failure))) => failure.executed == Executed::Maybe,

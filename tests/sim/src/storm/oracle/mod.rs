@@ -5,12 +5,8 @@
 //!
 //! - [`clock`]: a node's own clock, by which its deadlines go;
 //! - [`faults`]: what went wrong, where, from when to when;
-//! - [`pace`]: how long things take, at least and at most;
-//! - [`reach`]: whom nodes look up and dial, and when they had no connection left;
 //! - [`life`]: one query;
-//! - [`limits`]: what was refused or lost because a limit was reached;
 //! - [`model`]: takes the facts;
-//! - [`promises`]: what is sure to happen in time;
 //! - [`verdicts`]: what may happen at all;
 //! - [`notices`]: messages that nobody answers;
 //! - [`rest`]: limits, and what may be left over.
@@ -18,15 +14,9 @@
 mod clock;
 mod faults;
 mod life;
-mod limits;
 mod model;
 mod notices;
-mod pace;
-mod promises;
-mod reach;
 mod rest;
-#[cfg(test)]
-mod tests;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -236,11 +226,11 @@ impl Oracle {
         self.watch(world);
         let at = world.now();
         match delivery {
-            Delivery::Query { from, type_name, body, token, time_left } => {
+            Delivery::Query { from, type_name, body, token, until } => {
                 let query = self.query_of(world, node, from, &type_name, &body)?;
                 self.incoming.insert((node, token.incoming()), query);
                 self.write(world, node, What::Arrives { query, from: self.model.lives[query].question.from });
-                self.model.arrives(at, query, time_left);
+                self.model.arrives(at, query, until);
                 return self.handle(world, node, query, token, body);
             }
             Delivery::Notice { from, body, .. } => match self.ids.get(&from) {
@@ -257,14 +247,14 @@ impl Oracle {
                 }
                 None => self.violate(world, format!("{incoming:?} of node {} never came", node.number())),
             },
-            Delivery::SoftTimeout(id) => match self.waiting.get(&(node, id)).copied() {
+            Delivery::SoftTimeout { query: id, .. } => match self.waiting.get(&(node, id)).copied() {
                 Some(query) => {
                     self.write(world, node, What::SoftTimeout { query });
                     self.model.soft_timeout(at, query);
                 }
                 None => self.violate(world, format!("{id:?} of node {} has ended and times out softly", node.number())),
             },
-            Delivery::Verdict(id, verdict) => self.judge(world, node, id, &verdict),
+            Delivery::Verdict { query: id, verdict, .. } => self.judge(world, node, id, &verdict),
             Delivery::Discovered(..) => {}
             other => self.violate(world, format!("node {} is told {other:?}", node.number())),
         }
@@ -351,9 +341,9 @@ impl Oracle {
                 };
                 (Ending::Reply { bytes: reply.body.len() }, belongs)
             }
-            Verdict::Failed(failure) => (Ending::Failed(*failure), true),
+            Verdict::Failed(failure) => (Ending::Failed(failure.clone()), true),
         };
-        self.write(world, node, What::Ends { query, ending });
+        self.write(world, node, What::Ends { query, ending: ending.clone() });
         if !belongs {
             self.violate(world, format!("query {query} has a reply that is not its own"));
         }

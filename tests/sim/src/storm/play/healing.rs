@@ -74,9 +74,7 @@ impl Play {
         self.nothing_leaks();
         if self.all_is_well() {
             for &node in &self.nodes {
-                // The adversary has two names, and two sessions under each may be left.
-                let strangers = if self.intruder.is_some() { 4 } else { 0 };
-                self.oracle.is_at_rest(&mut self.world, node, self.cramped, strangers);
+                self.oracle.is_at_rest(&mut self.world, node);
             }
         }
     }
