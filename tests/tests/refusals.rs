@@ -349,11 +349,11 @@ fn a_refused_command_leaves_everything_as_it_was() {
         (query(ECHO, &long_body(egtp::MAX_BODY + 1)), Refusal::BodyTooLong),
     ];
     for (query, why) in refused {
-        let (refusal, handed_back) = party.node.query(now, to, query.clone()).unwrap_err();
-        assert!(refusal == why && handed_back == query);
+        let unasked = party.node.query(now, to, query.clone()).unwrap_err();
+        assert!(unasked.why == why && unasked.query == query);
     }
-    let (refusal, body) = party.node.notify(now, to, type_name(ECHO), long_body(egtp::MAX_BODY + 1)).unwrap_err();
-    assert_eq!((refusal, body.len()), (Refusal::BodyTooLong, egtp::MAX_BODY + 1));
+    let unsaid = party.node.notify(now, to, type_name(ECHO), long_body(egtp::MAX_BODY + 1)).unwrap_err();
+    assert_eq!((unsaid.why, unsaid.body.len()), (Refusal::BodyTooLong, egtp::MAX_BODY + 1));
     let addresses = (1..=9).map(|port| std::net::SocketAddr::new(address().ip(), port)).collect();
     let too_many = Strategies { addresses, relays: Vec::new() };
     assert_eq!(party.node.announce(now, too_many), Err(Refusal::RecordTooLong));
@@ -400,8 +400,8 @@ fn a_shut_down_node_takes_no_new_work_and_says_when_it_has_stopped() {
     let now = between.now;
     let (me, you) = (between.left.node.id(), between.right.node.id());
     between.left.node.shut_down(now, SECOND);
-    assert_eq!(between.left.node.query(now, you, query(ECHO, b"?")).unwrap_err().0, Refusal::ShuttingDown);
-    assert_eq!(between.left.node.query(now, me, query(ECHO, b"?")).unwrap_err().0, Refusal::ShuttingDown);
+    assert_eq!(between.left.node.query(now, you, query(ECHO, b"?")).unwrap_err().why, Refusal::ShuttingDown);
+    assert_eq!(between.left.node.query(now, me, query(ECHO, b"?")).unwrap_err().why, Refusal::ShuttingDown);
     assert_eq!(between.left.node.accept(now, address()), Err(Refusal::ShuttingDown));
     between.carry();
     between.wait(3 * SECOND);
