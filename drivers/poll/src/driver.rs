@@ -1,55 +1,20 @@
 //! The loop: it does what the node asks for and tells it what happened.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
-use std::{fmt, io, mem};
+use std::{fmt, io};
 
-use egtp::{Action, ConnectionId, Delivery, Ending, Event, Instant, Node, Note, ServiceAction, TransportAction};
+use egtp::{Instant, Node};
+use egtp_sockets::{Clock, Engine, OpenError, Setup, Step};
 
-use crate::clock::Clock;
 use crate::inbox::{Handle, Inbox};
-use crate::listeners::Listeners;
-use crate::setup::{OpenError, Setup, fresh_seed};
-use crate::stream::{Stream, dial_ending};
+use crate::socket::{self, Socket};
 use crate::wait::wait;
 
-/// The most bytes that one call reads.
-const READ_BUFFER: usize = 64 << 10;
-
-/// How much the application is given before the sockets have their turn.
-const STEPS_PER_TURN: usize = 256;
-
-/// poll(2) does not count the time for which the machine is suspended, and [`Clock`] does: a deadline that passed in
-/// the meantime is found this late at most.
-const LONGEST_SLEEP: Duration = Duration::from_secs(10);
-
-/// Something for the application.
-#[derive(PartialEq, Eq, Debug)]
-pub enum Step<T> {
-    /// For the services around the node: what they find or have done is told to [`Node::handle`].
-    Service(ServiceAction),
-    /// The node tells the application something.
-    Deliver(Delivery),
-    /// Something is worth a line in the log.
-    Note(Note),
-    /// A [`Handle`] posted this.
-    Posted(T),
-    /// The node has shut down and every socket is closed: nothing else will come.
-    Stopped,
-}
-
-/// A node with its sockets. It stays on the thread that opened it; dropping it closes everything at once.
+/// A node with its sockets. It may be moved to the thread of its loop; dropping it closes everything at once.
 pub struct Driver<T> {
-    node: Node,
-    listeners: Listeners,
-    local_addresses: Vec<SocketAddr>,
-    streams: BTreeMap<ConnectionId, Stream>,
-    changed: BTreeSet<ConnectionId>,
+    engine: Engine<TcpListener, Socket>,
     inbox: Inbox<T>,
-    buffer: Vec<u8>,
-    steps_left: usize,
-    stopped: bool,
 }
 
 impl<T> Driver<T> {
@@ -59,35 +24,29 @@ impl<T> Driver<T> {
     ///
     /// [`OpenError`]; nothing was started.
     pub fn open(setup: Setup) -> Result<Self, OpenError> {
-        let Setup { config, identity, stored, listen } = setup;
-        let seed = fresh_seed()?;
-        let (listeners, local_addresses) = Listeners::bind(&listen)?;
+        let engine = Engine::open(setup, Ok)?;
         let inbox = Inbox::new().map_err(OpenError::Wake)?;
-        Ok(Self {
-            node: Node::new(config, identity, seed, stored, Clock::now(), Clock::unix_now()),
-            listeners,
-            local_addresses,
-            streams: BTreeMap::new(),
-            changed: BTreeSet::new(),
-            inbox,
-            buffer: vec![0; READ_BUFFER],
-            steps_left: STEPS_PER_TURN,
-            stopped: false,
-        })
+        Ok(Self { engine, inbox })
     }
 
     /// The addresses that are listened on, in the order of the setup, with the ports that the system picked.
     pub fn local_addresses(&self) -> &[SocketAddr] {
-        &self.local_addresses
+        self.engine.local_addresses()
     }
 
-    /// The node, for commands and for what services found. What they lead to is done by the next call of
-    /// [`Driver::next`].
+    /// The node.
     pub fn node(&mut self) -> &mut Node {
-        &mut self.node
+        self.engine.node()
     }
 
-    /// What time it is, as every command wants to know.
+    /// Gives the node a command, or tells it what services found, together with the time, which nearly every call wants
+    /// to know: `driver.with(|node, now| node.query(now, to, query))?`. What it leads to is done by the next call of
+    /// [`Driver::next`].
+    pub fn with<R>(&mut self, command: impl FnOnce(&mut Node, Instant) -> R) -> R {
+        self.engine.with(command)
+    }
+
+    /// What time it is.
     pub fn now(&self) -> Instant {
         Clock::now()
     }
@@ -132,78 +91,33 @@ impl<T> Driver<T> {
         }
     }
 
-    /// Does what the node asks for until something is for the application, or the sockets must have their turn.
     fn ready_step(&mut self) -> Option<Step<T>> {
-        loop {
-            if self.stopped {
-                return Some(Step::Stopped);
-            }
-            if self.steps_left == 0 {
-                return None;
-            }
-            let step = match self.node.poll() {
-                Some(Action::Transport(action)) => {
-                    self.transport(action);
-                    continue;
-                }
-                Some(Action::Stopped) => {
-                    self.stop();
-                    continue;
-                }
-                Some(Action::Service(action)) => Step::Service(action),
-                Some(Action::Deliver(delivery)) => Step::Deliver(delivery),
-                Some(Action::Note(note)) => Step::Note(note),
-                None => Step::Posted(self.inbox.take()?),
-            };
-            self.steps_left -= 1;
-            return Some(step);
+        let step = self.engine.next_step(|_, stream| Ok(Socket::new(stream)), || self.inbox.take());
+        if matches!(step, Some(Step::Stopped)) {
+            self.inbox.close();
         }
-    }
-
-    fn transport(&mut self, action: TransportAction) {
-        match action {
-            TransportAction::Connect { connection, to } => match Stream::dial(to) {
-                Ok(stream) => {
-                    self.streams.insert(connection, stream);
-                }
-                Err(error) => self.closed(connection, dial_ending(&error)),
-            },
-            TransportAction::Close { connection } => {
-                self.streams.remove(&connection);
-                self.listeners.connection_closed();
-            }
-            TransportAction::Changed { connection } => {
-                self.changed.insert(connection);
-            }
-        }
-    }
-
-    fn stop(&mut self) {
-        self.stopped = true;
-        self.streams.clear();
-        self.listeners.close();
-        self.inbox.close();
+        step
     }
 
     /// Writes what is to be written, waits, and takes what has come.
     fn turn(&mut self, until: Option<Instant>) -> io::Result<()> {
-        for connection in mem::take(&mut self.changed) {
-            self.send(connection);
+        self.engine.begin_turn();
+        for connection in self.engine.take_changed() {
+            self.engine.serve(connection, |stream, node, _| socket::send(stream, connection, node));
         }
-        let ready = wait(&self.inbox, self.listeners.sockets(), &self.streams, self.timeout(until))?;
-        let now = Clock::now();
-        self.listeners.wake(now);
+        let ready = wait(&self.inbox, self.engine.listening(), self.engine.sockets(), self.timeout(until))?;
         if ready.posted {
             self.inbox.answer_bell();
         }
         if ready.incoming {
-            self.accept(now);
+            self.engine.accept(socket::accept, |_, stream| Socket::new(stream));
         }
-        for connection in ready.streams {
-            self.receive(connection);
+        for connection in ready.connections {
+            // What it waits for may have changed, whether or not there is more to do.
+            self.engine
+                .serve(connection, |stream, node, buffer| stream.receive(connection, node, buffer).map(|_| true));
         }
-        self.node.handle(Clock::now(), Event::Tick);
-        self.steps_left = STEPS_PER_TURN;
+        self.engine.tick();
         Ok(())
     }
 
@@ -212,46 +126,12 @@ impl<T> Driver<T> {
         if self.inbox.may_hold_more() {
             return Some(Duration::ZERO);
         }
-        let earliest = [self.node.deadline(), self.listeners.resting_until(), until].into_iter().flatten().min()?;
-        Some(earliest.saturating_since(Clock::now()).min(LONGEST_SLEEP))
-    }
-
-    fn accept(&mut self, now: Instant) {
-        let Self { listeners, node, streams, changed, .. } = self;
-        listeners.accept(now, |socket, from| {
-            // A connection that the node refuses is closed by being dropped; the node has counted it.
-            if let Ok(connection) = node.accept(now, from) {
-                streams.insert(connection, Stream::accepted(socket));
-                changed.insert(connection);
-            }
-        });
-    }
-
-    fn receive(&mut self, connection: ConnectionId) {
-        let Some(stream) = self.streams.get_mut(&connection) else { return };
-        match stream.receive(connection, &mut self.node, &mut self.buffer) {
-            // What it waits for may have changed.
-            Ok(()) => _ = self.changed.insert(connection),
-            Err(ending) => self.closed(connection, ending),
-        }
-    }
-
-    fn send(&mut self, connection: ConnectionId) {
-        let Some(stream) = self.streams.get_mut(&connection) else { return };
-        if let Err(ending) = stream.send(connection, &mut self.node) {
-            self.closed(connection, ending);
-        }
-    }
-
-    fn closed(&mut self, connection: ConnectionId, ending: Ending) {
-        self.streams.remove(&connection);
-        self.listeners.connection_closed();
-        self.node.handle(Clock::now(), Event::Closed(connection, ending));
+        self.engine.deadline().into_iter().chain(until).min().map(Clock::sleep_before)
     }
 }
 
 impl<T> fmt::Debug for Driver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").field("local_addresses", &self.local_addresses).finish_non_exhaustive()
+        f.debug_struct("Driver").field("local_addresses", &self.local_addresses()).finish_non_exhaustive()
     }
 }

@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::{fmt, io};
 
-/// How many posted values may wait for the loop.
-const CAPACITY: usize = 1024;
+use egtp_sockets::{POSTS, Unposted};
 
 /// Posts values to a loop and wakes it: the only part of a driver that other threads can have. Cheap to clone.
 pub struct Handle<T> {
@@ -58,26 +57,6 @@ impl<T> fmt::Debug for Handle<T> {
     }
 }
 
-/// A value that was not posted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unposted<T> {
-    /// 1024 values are queued: the loop is busy.
-    Full(T),
-    /// The driver has stopped or was dropped.
-    Stopped(T),
-}
-
-impl<T> fmt::Display for Unposted<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Full(_) => "the loop is busy: 1024 posted values are queued",
-            Self::Stopped(_) => "the loop has stopped",
-        })
-    }
-}
-
-impl<T: fmt::Debug> std::error::Error for Unposted<T> {}
-
 /// At most one byte is under way: whoever finds the bell rung leaves it at that.
 struct Bell {
     rung: AtomicBool,
@@ -106,7 +85,7 @@ impl<T> Inbox<T> {
         let (ringing, listening) = UnixStream::pair()?;
         ringing.set_nonblocking(true)?;
         listening.set_nonblocking(true)?;
-        let (sender, receiver) = sync_channel(CAPACITY);
+        let (sender, receiver) = sync_channel(POSTS);
         let bell = Arc::new(Bell { rung: AtomicBool::new(false), line: ringing });
         Ok(Self {
             handle: Handle { queue: sender, bell },
@@ -208,15 +187,15 @@ mod tests {
     fn a_full_queue_hands_the_value_back() {
         let inbox = Inbox::new().unwrap();
         let handle = inbox.handle();
-        (0..CAPACITY).for_each(|value| handle.try_post(value).unwrap());
-        assert_eq!(handle.try_post(CAPACITY), Err(Unposted::Full(CAPACITY)));
+        (0..POSTS).for_each(|value| handle.try_post(value).unwrap());
+        assert_eq!(handle.try_post(POSTS), Err(Unposted::Full(POSTS)));
     }
 
     #[test]
     fn a_value_posted_to_a_closed_inbox_comes_back_even_to_a_poster_that_waits_for_room() {
         let mut inbox = Inbox::new().unwrap();
         let handle = inbox.handle();
-        (0..CAPACITY).for_each(|_| handle.try_post("early").unwrap());
+        (0..POSTS).for_each(|_| handle.try_post("early").unwrap());
         let waiting = handle.clone();
         let poster = std::thread::spawn(move || waiting.post("waiting"));
         inbox.close();

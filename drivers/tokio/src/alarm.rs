@@ -6,13 +6,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use egtp::Instant;
+use egtp_sockets::Clock;
 use tokio::time::{Sleep, sleep};
-
-use crate::clock::Clock;
-
-/// Tokio's timers do not count the time for which the machine is suspended, and [`Clock`] does: a deadline that passed
-/// in the meantime is found this late at most.
-const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
 /// A timer that can be set again and again. It only wakes the task; whether it is time, the clock decides.
 pub(crate) struct Alarm {
@@ -28,12 +23,12 @@ impl Alarm {
     /// Ready if it is `at` or later. If not, the task of `cx` is woken then.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
         loop {
-            let left = at.saturating_since(Clock::now());
+            let left = Clock::sleep_before(at);
             if left.is_zero() {
                 return Poll::Ready(());
             }
             if self.set_for != Some(at) {
-                self.sleep.set(sleep(left.min(LONGEST_SLEEP)));
+                self.sleep.set(sleep(left));
                 self.set_for = Some(at);
             }
             ready!(self.sleep.as_mut().poll(cx));

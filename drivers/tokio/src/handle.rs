@@ -2,11 +2,9 @@
 
 use std::fmt;
 
+use egtp_sockets::{POSTS, Unposted};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-
-/// How many posted values may wait for the loop.
-const CAPACITY: usize = 1024;
 
 /// Posts values to a loop and wakes it: the only part of a driver that other threads can have. Cheap to clone.
 pub struct Handle<T> {
@@ -16,7 +14,7 @@ pub struct Handle<T> {
 impl<T> Handle<T> {
     /// A handle, and the loop's end of the queue.
     pub(crate) fn new() -> (Self, Receiver<T>) {
-        let (queue, receiver) = channel(CAPACITY);
+        let (queue, receiver) = channel(POSTS);
         (Self { queue }, receiver)
     }
 
@@ -61,26 +59,6 @@ impl<T> fmt::Debug for Handle<T> {
     }
 }
 
-/// A value that was not posted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unposted<T> {
-    /// 1024 values are queued: the loop is busy.
-    Full(T),
-    /// The driver has stopped or was dropped.
-    Stopped(T),
-}
-
-impl<T> fmt::Display for Unposted<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Full(_) => "the loop is busy: 1024 posted values are queued",
-            Self::Stopped(_) => "the loop has stopped",
-        })
-    }
-}
-
-impl<T: fmt::Debug> std::error::Error for Unposted<T> {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,8 +66,8 @@ mod tests {
     #[test]
     fn a_full_queue_hands_the_value_back() {
         let (handle, _queue) = Handle::new();
-        (0..CAPACITY).for_each(|value| handle.try_post(value).unwrap());
-        assert_eq!(handle.try_post(CAPACITY), Err(Unposted::Full(CAPACITY)));
+        (0..POSTS).for_each(|value| handle.try_post(value).unwrap());
+        assert_eq!(handle.try_post(POSTS), Err(Unposted::Full(POSTS)));
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! - [`Endpoint`]: a node on a thread of its own. The endpoint can be cloned and sent anywhere; a query is an `async`
 //!   call.
 //! - [`Driver`]: the node on your own task, for programs that want every action. It mirrors the driver of the crate
-//!   `egtp-poll`, with an `async` [`Driver::next`], so that a program can switch. One task owns it, and only its
-//!   [`Handle`] can be sent to another thread. This is the DoQ of *EGTP Architecture 0.2*: one thread, one queue.
+//!   `egtp-poll`, with an `async` [`Driver::next`], so that a program can switch. One task owns it, and others have its
+//!   [`Handle`]. This is the DoQ of *EGTP Architecture 0.2*: one loop, one queue.
+//!
+//! Listening, dialling and each connection's share are those of `egtp-poll`: both crates have them from `egtp-sockets`.
 //!
 //! Both draw the node's 32-byte seed from the operating system at every start. A seed used twice breaks every promise
 //! of the protocol: whoever restores a snapshot of a running process or of a virtual machine runs it a second time from
@@ -47,17 +49,11 @@
 //! # }
 //! ```
 //!
-//! A driver stays on its thread:
+//! Each of these may go to another thread:
 //!
-//! ```compile_fail,E0277
+//! ```
 //! fn moves_to_another_thread<T: Send>() {}
 //! moves_to_another_thread::<egtp_tokio::Driver<()>>();
-//! ```
-//!
-//! Its handle and an endpoint do not have to:
-//!
-//! ```
-//! fn moves_to_another_thread<T: Send>() {}
 //! moves_to_another_thread::<egtp_tokio::Handle<()>>();
 //! moves_to_another_thread::<egtp_tokio::Endpoint>();
 //! ```
@@ -67,21 +63,17 @@ mod alarm;
 mod asked;
 mod client;
 mod client_loop;
-mod clock;
 mod driver;
 mod handle;
-mod listeners;
 mod services;
 mod serving;
-mod setup;
-mod stream;
+mod socket;
 mod woken;
 
 pub use asked::QueryError;
 pub use client::Endpoint;
-pub use clock::Clock;
-pub use driver::{Driver, Step};
-pub use handle::{Handle, Unposted};
+pub use driver::Driver;
+pub use egtp_sockets::{Clock, OpenError, Setup, Step, Unposted};
+pub use handle::Handle;
 pub use services::{NoServices, Responder, Services};
 pub use serving::{Incoming, IncomingQuery};
-pub use setup::{OpenError, Setup};

@@ -153,7 +153,7 @@ fn a_query_of_which_the_peer_knows_nothing_any_more_is_lost_by_the_peer() {
         peer.hears(connection);
         peer.says(connection, &[Frame::Refuse { number: 0, code: 10, wait: 0 }]);
         let verdict = std::iter::from_fn(|| peer.node.poll()).find_map(|action| match action {
-            Action::Deliver(Delivery::Verdict(query, Verdict::Failed(failure))) => {
+            Action::Deliver(Delivery::Verdict { query, verdict: Verdict::Failed(failure), .. }) => {
                 Some((query, failure.reason, failure.executed))
             }
             _ => None,

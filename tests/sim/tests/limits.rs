@@ -10,7 +10,7 @@ use egtp::internal::digest;
 use egtp::{
     Action, CheckedConfig, Config, ConnectionId, Delivery, Event, Identity, Limits, MAX_BODY, MAX_HARD_TIMEOUT, Node,
     NodeId, PeerRefusal, Query, QueryId, Rate, Reason, Refusal, ServiceAction, SignedRecord, StoreKey, Strategies,
-    Throttle, TransportAction, TypeName, Verdict,
+    Throttle, TransportAction, TypeName, Unasked, Verdict,
 };
 use egtp_sim::NodeIndex;
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query};
@@ -148,7 +148,6 @@ fn a_cookie_is_worth_something_for_a_minute_and_nothing_after_two() {
     let mut config = Config::default();
     config.limits.tentative_sessions = 2;
     config.timers.authenticate = Duration::from_secs(300);
-    config.timers.tentative = Duration::from_secs(300);
     let mut scene = Scene::new(1);
     let others = [(); 2].map(|()| scene.add_node());
     let node = scene.add_node_with(config.check().unwrap());
@@ -213,7 +212,7 @@ fn what_is_out_of_range_is_handed_back_and_nothing_has_happened() {
     for (query, why) in cases {
         let before = digest(scene.world.node(asker));
         let refused = scene.world.with(asker, |node, now| node.query(now, to, query.clone()));
-        assert_eq!(refused, Err((why, query)));
+        assert_eq!(refused, Err(Unasked { why, query }));
         assert_eq!(digest(scene.world.node(asker)), before, "{why:?}");
     }
     let before = digest(scene.world.node(asker));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use egtp::{CheckedConfig, Identity, Instant, Node, Stored};
-use egtp_poll::Step;
+use egtp_poll::{Setup, Step};
 use tokio::runtime::{self, Builder, Runtime};
 use tokio::time::timeout;
 
@@ -37,13 +37,13 @@ pub(crate) fn open<T: 'static>(
     config: CheckedConfig,
     listen: Vec<SocketAddr>,
 ) -> Box<dyn Loop<T>> {
-    let stored = Stored::default();
+    let setup = Setup { config, identity, stored: Stored::default(), listen };
     match kind {
-        Kind::Poll => Box::new(egtp_poll::Driver::open(egtp_poll::Setup { config, identity, stored, listen }).unwrap()),
+        Kind::Poll => Box::new(egtp_poll::Driver::open(setup).unwrap()),
         Kind::Tokio => {
             let runtime = Builder::new_current_thread().enable_io().enable_time().build().unwrap();
             let within = runtime.enter();
-            let driver = egtp_tokio::Driver::open(egtp_tokio::Setup { config, identity, stored, listen }).unwrap();
+            let driver = egtp_tokio::Driver::open(setup).unwrap();
             drop(within);
             Box::new(OnTokio { driver, runtime })
         }
@@ -108,13 +108,13 @@ struct OnTokio<T> {
 
 impl<T> Loop<T> for OnTokio<T> {
     fn next(&mut self) -> Step<T> {
-        step(self.runtime.block_on(self.driver.next()).unwrap())
+        self.runtime.block_on(self.driver.next()).unwrap()
     }
 
     fn next_before(&mut self, deadline: Instant) -> Option<Step<T>> {
         let left = deadline.saturating_since(self.driver.now());
         let next = self.runtime.block_on(async { timeout(left, self.driver.next()).await });
-        next.ok().map(|next| step(next.unwrap()))
+        next.ok().map(Result::unwrap)
     }
 
     fn node(&mut self) -> &mut Node {
@@ -131,16 +131,5 @@ impl<T> Loop<T> for OnTokio<T> {
 
     fn local_addresses(&self) -> &[SocketAddr] {
         self.driver.local_addresses()
-    }
-}
-
-/// The same step in the words of the other driver.
-fn step<T>(step: egtp_tokio::Step<T>) -> Step<T> {
-    match step {
-        egtp_tokio::Step::Service(action) => Step::Service(action),
-        egtp_tokio::Step::Deliver(delivery) => Step::Deliver(delivery),
-        egtp_tokio::Step::Note(note) => Step::Note(note),
-        egtp_tokio::Step::Posted(value) => Step::Posted(value),
-        egtp_tokio::Step::Stopped => Step::Stopped,
     }
 }

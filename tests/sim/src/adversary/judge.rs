@@ -96,8 +96,8 @@ impl Judge {
                 found
             }
             Delivery::Withdrawn(incoming) if self.incoming.remove(&(node, incoming)) => Ok(()),
-            Delivery::SoftTimeout(query) if self.asked.contains_key(&(node, query)) => Ok(()),
-            Delivery::Verdict(query, ref verdict) => match self.asked.remove(&(node, query)) {
+            Delivery::SoftTimeout { query, .. } if self.asked.contains_key(&(node, query)) => Ok(()),
+            Delivery::Verdict { query, ref verdict, .. } => match self.asked.remove(&(node, query)) {
                 Some(Asked { due, .. }) if world.now() > due.max(able) => {
                     Err(format!("node {} was due a verdict at {due} and had it at {}", node.number(), world.now()))
                 }
