@@ -237,7 +237,12 @@ impl Model {
             of_asker += if other.question.from == asker { other.reply_message() } else { 0 };
         }
         let of_asker = of_asker + life.reply_message();
-        of_asker > reply_bytes_per_peer || of_asker + all > reply_bytes || self.taken_by_adversary(node) > 0
+        let all = all + life.reply_message();
+        let is_first = of_asker == life.reply_message();
+        of_asker > reply_bytes_per_peer
+            || all > reply_bytes
+            || !is_first && of_asker + all > reply_bytes
+            || self.taken_by_adversary(node) > 0
     }
 
     fn others<'a>(&'a self, life: &'a Life) -> impl Iterator<Item = &'a Life> {

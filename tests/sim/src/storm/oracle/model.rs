@@ -304,6 +304,12 @@ impl Model {
         self.handled.iter().filter(kept).count()
     }
 
+    /// Whether a node may remember a reply for long though nobody waits for it, for the same reason.
+    pub(super) fn remembers_too_long(&self, node: NodeIndex) -> bool {
+        let others = self.nodes.keys().filter(|&&other| other != node);
+        others.into_iter().any(|&other| !self.clocks_go_right(other, node))
+    }
+
     /// How many of a node's places an adversary may have taken, under both of its names.
     pub(super) fn taken_by_adversary(&self, node: NodeIndex) -> usize {
         if self.tricked.contains(&node) { 2 * self.nodes[&node].limits.incoming_per_peer } else { 0 }
