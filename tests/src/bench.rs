@@ -127,7 +127,7 @@ impl Party {
     /// The verdicts that it was told.
     pub fn verdicts(&self) -> Vec<&Verdict> {
         let verdicts = self.deliveries.iter().filter_map(|delivery| match delivery {
-            Delivery::Verdict(_, verdict) => Some(verdict),
+            Delivery::Verdict { verdict, .. } => Some(verdict),
             _ => None,
         });
         verdicts.collect()

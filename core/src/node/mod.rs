@@ -17,7 +17,7 @@ mod sessions;
 mod shutdown;
 mod store;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::fmt;
 
 use self::peers::Peers;
@@ -105,6 +105,7 @@ impl Node {
                 queries: Queries::new(),
                 incoming: Incomings::new(),
                 charges: Charges::default(),
+                own_hellos: BTreeMap::new(),
                 out: Out::default(),
                 effects: Effects::default(),
                 stopping: false,

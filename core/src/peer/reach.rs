@@ -130,7 +130,7 @@ impl Peer {
             env.effects.push(Effect::Close(dial.connection, AttemptResult::Ended));
         }
         self.way.rest();
-        self.drop_handshake();
+        self.drop_handshake(env);
     }
 
     /// Nothing is left to try: what never left fails fast. What has left does so only if the very address over which it went refuses now:
@@ -154,7 +154,7 @@ impl Peer {
         let awaited = self.wants_path();
         let Env { now, random, .. } = env;
         self.way.give_up(awaited, *now, |about: Duration| paths::jittered(random, about));
-        self.drop_handshake();
+        self.drop_handshake(env);
     }
 
     /// Every query that has no number ends for this reason.

@@ -113,7 +113,7 @@ impl Real {
 
     pub(crate) fn verdict(&mut self) -> (QueryId, Verdict) {
         match self.delivered() {
-            Delivery::Verdict(query, verdict) => (query, verdict),
+            Delivery::Verdict { query, verdict, .. } => (query, verdict),
             other => panic!("no verdict: {other:?}"),
         }
     }
