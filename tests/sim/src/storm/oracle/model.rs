@@ -67,11 +67,6 @@ impl Setting {
         self.clock.at_most(time)
     }
 
-    /// How long it lasts at least.
-    pub(super) fn at_least(&self, time: Duration) -> Duration {
-        self.clock.at_least(time)
-    }
-
     /// What its own clock shows at an instant of the world.
     pub(super) fn shows(&self, at: Instant) -> Instant {
         self.clock.at(at)
@@ -329,7 +324,7 @@ impl Model {
         let to = self.lives[query].question.to;
         let askers: BTreeSet<NodeIndex> = self.waiting.iter().map(|&query| self.lives[query].question.from).collect();
         for from in askers {
-            if self.is_crowded(from, to) {
+            if self.is_crowded(from, to, 0) {
                 self.crowded.insert((from, to), at);
             }
         }

@@ -117,7 +117,7 @@ impl Model {
         let cuts = self.faults.find((from, to), &[Kind::Cut], back(sent, LATELY), now).count();
         let may_be_given_up = faults.any(|fault| ends.contains(&fault.kind))
             || self.outlasts_dials(from, to, back(sent, LATELY), now).is_some();
-        if may_be_given_up || cuts >= MANY || self.is_crowded(from, to) {
+        if may_be_given_up || cuts >= MANY || self.is_crowded(from, to, 1) {
             return None;
         }
         self.through_by(from, to, sent.max(self.was_crowded(from, to)))
