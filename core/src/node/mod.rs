@@ -267,6 +267,7 @@ impl Node {
                 Effect::SessionUsed(sid, key) => {
                     let asked = self.peers.get(key).is_some_and(|peer| peer.is_asked());
                     self.sessions.used(sid, key, asked, self.env.now);
+                    self.limit_sessions(sid, key);
                 }
                 Effect::LookUp(key) => self.look_up(key),
                 Effect::WantsPlace(key) => self.wants_place(key),

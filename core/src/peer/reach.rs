@@ -89,6 +89,11 @@ impl Peer {
         self.fail_waiting(env, Reason::RefusedHere(Refusal::TooManyConnections));
     }
 
+    /// There is no place for a session with it, and none will be made.
+    pub(crate) fn finds_no_session(&mut self, env: &mut Env) {
+        self.fail_waiting(env, Reason::RefusedHere(Refusal::TooManySessions));
+    }
+
     /// A connection is open: sees to it that the two share a session that the peer still holds, and that sessions in which something is
     /// under way may go by it.
     fn meet(&mut self, env: &mut Env, on: ConnectionId) {
