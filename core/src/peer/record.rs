@@ -131,7 +131,7 @@ impl Peer {
                     self.fail(env, query, Reason::LostByPeer, Executed::Maybe);
                 }
             }
-            Happening::Refused { query, code, wait } => self.refused(env, sid, QueryId(query), code, wait),
+            Happening::Refused { query, code, wait } => self.refused(env, QueryId(query), code, wait),
             Happening::NoRoom { number } => {
                 if let Some(query) = self.asked_under(sid, number) {
                     let reason = Reason::RefusedHere(Refusal::NoMemoryForReply);

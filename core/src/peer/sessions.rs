@@ -48,10 +48,6 @@ pub(super) struct Held {
 pub(super) struct Sessions(Vec<Held>);
 
 impl Sessions {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -231,7 +231,7 @@ impl Session {
 
     /// Whether nothing is under way in it, either way: it may be erased.
     pub(crate) fn is_idle(&self) -> bool {
-        self.asking.is_empty() && self.answering.is_empty() && self.queue.is_empty() && self.records.all_settled()
+        self.asking.is_empty() && self.answering.is_empty() && self.records.all_settled()
     }
 
     /// Whether this node waits for something of the peer's, or the peer for something of this node's.

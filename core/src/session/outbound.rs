@@ -63,7 +63,7 @@ impl Session {
         let lane = self.lanes.get(path)?;
         let (heard, short, mut pings) = (lane.is_heard(), lane.is_short(), lane.wants_ping());
         let speaks = main && heard && self.queue.has_next(account.has_place_for_long());
-        let speaks = speaks && self.records.has_room(self.sealer.counter().saturating_add(1));
+        let speaks = speaks && self.records.has_room(self.sealer.counter().saturating_add(u64::from(leave_out)));
         let introduces = main && heard && self.introduction == Introduction::Owed;
         let acknowledges = heard && self.acknowledges_on(now, path, main);
         if !(pings || speaks || introduces || acknowledges) {
@@ -211,7 +211,7 @@ impl Session {
     ) -> Result<(), Full> {
         let number = waiting.number;
         let Some(Entry::Answered(answered)) = self.answering.get_mut(number) else { return Ok(()) };
-        let Answered { code, outgoing, counts_as_long, .. } = answered;
+        let Answered { code, outgoing, counts_as_long, .. } = answered.as_mut();
         let Some(part) = next_part(row, outgoing, draft)? else { return Ok(()) };
         if part.from == 0 {
             put_reply(draft.out, number, *code, outgoing.total(), part.len());

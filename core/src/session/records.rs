@@ -215,6 +215,13 @@ impl Records {
         self.left_out.push(counter);
     }
 
+    /// Counters that were sealed, and are left out after all.
+    fn leave_out_all(&mut self, withdrawn: &[(PathId, u64)]) {
+        let newest = self.notes.back().map_or(0, |note| note.counter);
+        self.left_out.retain(|before| before.saturating_add(WIDTH) > newest);
+        self.left_out.extend(withdrawn.iter().map(|&(_, counter)| counter));
+    }
+
     /// Whether a record with this counter may be sealed: it must not push one out of the peer's window that is still open.
     pub(super) fn has_room(&self, counter: u64) -> bool {
         let lowest = self.notes.iter().find(|note| note.fate == Fate::Open && !note.is_exempt());
@@ -299,7 +306,6 @@ impl Records {
                 continue;
             }
             withdrawn.push((note.path, note.counter));
-            self.left_out.push(note.counter);
             note.settle(Fate::Withdrawn, lanes);
             outcome.lost.extend(self.contents.range(contents));
             if note.extras.ack {
@@ -309,6 +315,7 @@ impl Records {
                 lane.ask_again();
             }
         }
+        self.leave_out_all(&withdrawn);
         withdrawn
     }
 
