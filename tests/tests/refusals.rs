@@ -395,17 +395,3 @@ fn a_clock_that_steps_back_is_harmless() {
     still_talk(&mut between);
 }
 
-#[test]
-fn a_shut_down_node_takes_no_new_work_and_says_when_it_has_stopped() {
-    let mut between = Between::acquainted();
-    let now = between.now;
-    let (me, you) = (between.left.node.id(), between.right.node.id());
-    between.left.node.shut_down(now, SECOND);
-    assert_eq!(between.left.node.query(now, you, query(ECHO, b"?")).unwrap_err().why, Refusal::ShuttingDown);
-    assert_eq!(between.left.node.query(now, me, query(ECHO, b"?")).unwrap_err().why, Refusal::ShuttingDown);
-    assert_eq!(between.left.node.accept(now, address()), Err(Refusal::ShuttingDown));
-    between.carry();
-    between.wait(3 * SECOND);
-    assert_eq!((between.left.node.usage().connections, between.left.node.usage().timers), (0, 0));
-    assert_eq!((between.left.node.poll(), between.left.node.deadline()), (None, None));
-}
