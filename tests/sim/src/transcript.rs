@@ -76,6 +76,8 @@ pub enum What {
     ClockForward { by: Duration },
     /// Its clock jumps back.
     ClockBack { by: Duration },
+    /// Its clock goes so many millionths too fast from now on, or too slow.
+    Drifts { millionths: i32 },
     /// What translator of addresses stands in front of it.
     Nat(Option<Nat>),
     /// Whether its port is open.
@@ -166,6 +168,11 @@ impl Names {
             What::Blocked { to, blocked: false } => format!("reaches {} again", self.of(*to)),
             What::ClockForward { by } => format!("has a clock that jumps ahead by {}", Instant::ZERO + *by),
             What::ClockBack { by } => format!("has a clock that jumps back by {}", Instant::ZERO + *by),
+            What::Drifts { millionths: 0 } => "has a clock that goes right".into(),
+            What::Drifts { millionths } => {
+                let how = if *millionths > 0 { "fast" } else { "slow" };
+                format!("has a clock that goes {} millionths too {how}", millionths.abs())
+            }
             What::Nat(Some(Nat { mapping, filtering })) => {
                 format!("is behind a translator, mapping {}, filtering {}", behaviour(*mapping), behaviour(*filtering))
             }

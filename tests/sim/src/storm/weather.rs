@@ -9,7 +9,7 @@ use super::Settings;
 use crate::adversary::{Manner, Trick};
 use crate::scenario::{ASKED_FOR, Scenario, Setup, Step};
 use crate::scene::{ECHO, KEEP};
-use crate::{Choice, Chunks, Directory, Nat, NatBehaviour, Network};
+use crate::{Choice, Chunks, Directory, MAX_DRIFT, Nat, NatBehaviour, Network};
 
 /// The longest hard timeout that is drawn.
 pub(super) const LONGEST: Duration = Duration::from_micros(LONGEST_MICROS);
@@ -55,6 +55,8 @@ pub(super) struct Weather {
     hostile: bool,
     /// Whether nodes' clocks are set.
     clocks_jump: bool,
+    /// Whether nodes' clocks go too fast or too slow.
+    clocks_drift: bool,
     /// Whether two nodes have more to say to each other than their link soon carries.
     laden: bool,
 }
@@ -100,8 +102,10 @@ impl Weather {
             let Limits { incoming, incoming_per_peer, .. } = Limits::default();
             setup.config.limits = Limits { incoming, incoming_per_peer, ..setup.config.limits.clone() };
         }
+        // An adversary's judge knows one clock only.
+        let clocks_drift = choice.per_mille(300) && !hostile;
         let scenario = Scenario { seed, network, nodes, steps: Vec::new() };
-        let weather = Self {
+        let mut weather = Self {
             choice,
             nodes: count,
             longest: if network.chunks == Chunks::Single { 3_000 } else { 60_000 },
@@ -117,8 +121,13 @@ impl Weather {
             over: false,
             hostile,
             clocks_jump,
+            clocks_drift,
             laden,
         };
+        for node in (0..count).filter(|_| clocks_drift) {
+            let step = weather.drift(node);
+            weather.later(Duration::ZERO, step);
+        }
         (scenario, weather)
     }
 
@@ -180,6 +189,7 @@ impl Weather {
             33..36 => self.partition(node),
             36 => self.translate(node),
             37 => Step::Outdate { node, peer: self.any_node() },
+            38 if self.clocks_drift => self.drift(node),
             40..45 => self.trick(node),
             45 => Step::Manner(Manner::ALL[self.choice.index(Manner::ALL.len())]),
             46..50 if !self.is_enough_asked() => {
@@ -202,6 +212,12 @@ impl Weather {
         } else {
             Step::ClockBack { node, by }
         }
+    }
+
+    /// A clock goes too fast or too slow from now on, by as much as is allowed at most.
+    fn drift(&mut self, node: usize) -> Step {
+        let millionths = i32::try_from(self.choice.below(2 * MAX_DRIFT.unsigned_abs() as u64 + 1)).unwrap_or(0);
+        Step::Drift { node, millionths: millionths - MAX_DRIFT }
     }
 
     fn trick(&mut self, node: usize) -> Step {

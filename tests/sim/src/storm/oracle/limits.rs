@@ -74,9 +74,11 @@ impl Model {
         let queries = self.waiting.iter().map(|&query| &self.lives[query]);
         let messages = queries.filter(|life| life.question.from == node).map(Life::message);
         let notices = self.notices.sent_by(node).filter(|&(to, sent, heard)| {
-            let given_up = at > sent + DEFAULT_HARD_TIMEOUT && self.clocks_go_right(node, node);
+            let given_up =
+                at > sent + self.nodes[&node].at_most(DEFAULT_HARD_TIMEOUT) && self.clocks_go_right(node, node);
             let acknowledged = heard.and_then(|heard| self.said_by(to, node, heard));
-            !given_up && acknowledged.is_none_or(|by| by + self.nodes[&to].timers.acknowledge >= at)
+            let waits = self.nodes[&to].at_most(self.nodes[&to].timers.acknowledge);
+            !given_up && acknowledged.is_none_or(|by| by + waits >= at)
         });
         messages.chain(notices.map(|_| notices::MESSAGE)).fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
     }

@@ -13,6 +13,7 @@ use super::notices::{self, Notices};
 use super::pace::Pace;
 use super::reach::Reach;
 use super::verdicts::back;
+use crate::drift::Drift;
 use crate::storm::Violation;
 use crate::transcript::{Ending, What};
 use crate::{Directory, Network, NodeIndex};
@@ -61,6 +62,21 @@ impl Setting {
     /// When its own clock reaches an instant.
     pub(super) fn deadline(&self, due: Due) -> Window {
         self.clock.window(due)
+    }
+
+    /// How long at most something lasts that lasts so long by its own clock.
+    pub(super) fn at_most(&self, time: Duration) -> Duration {
+        self.clock.at_most(time)
+    }
+
+    /// How long it lasts at least.
+    pub(super) fn at_least(&self, time: Duration) -> Duration {
+        self.clock.at_least(time)
+    }
+
+    /// How much passes by its own clock between two instants of the world.
+    pub(super) fn between(&self, from: Instant, until: Instant) -> Duration {
+        self.clock.between(from, until)
     }
 }
 
@@ -147,6 +163,9 @@ impl Model {
             (What::Blocked { to, blocked }, Some(node)) => self.set(Kind::Blocked, Place::Way(node, *to), at, *blocked),
             (What::ClockForward { by }, Some(node)) => self.clock_stepped(at, node, *by, false),
             (What::ClockBack { by }, Some(node)) => self.clock_stepped(at, node, *by, true),
+            (What::Drifts { millionths }, Some(node)) => {
+                self.setting(node).clock.set_drift(at, Drift::new(*millionths));
+            }
             (What::Nat(nat), _) => self.set(Kind::Nat, place, at, nat.is_some()),
             (What::Starts, Some(node)) => {
                 if self.faults.goes_on(Kind::Off, place) {
@@ -172,7 +191,7 @@ impl Model {
             }
             (What::NextConnectionBreaks { .. }, _) => {
                 // A dial may hang until it is given up.
-                let hangs = self.nodes.values().map(|node| node.timers.connect).max().unwrap_or_default();
+                let hangs = self.nodes.values().map(|node| node.at_most(node.timers.connect)).max().unwrap_or_default();
                 for (one, other) in self.reach.a_connection_will_break(at, hangs + self.pace.ways(4)) {
                     self.faults.begin(Kind::Fragile, Place::Way(one, other), at);
                 }
@@ -296,6 +315,19 @@ impl Model {
     pub(super) fn late_until(&self, life: &Life) -> Duration {
         let age = self.nodes[&life.question.from].timers.session * 2;
         HANDSHAKE_AT_MOST + age / 1024 + self.pace.ways(1)
+    }
+
+    /// How long before its asker's deadline a recipient may give a query up whose clock goes faster: the core allows for what two clocks
+    /// have drifted apart when it goes, by a little less than a thousandth, and not for the time that it waits.
+    pub(super) fn early_by_drift(&self, life: &Life) -> Duration {
+        let (from, to) = (life.question.from, life.question.to);
+        let [asker, peer] = [from, to].map(|node| &self.nodes[&node].clock);
+        let age = self.nodes[&from].timers.session * 2;
+        if asker.has_drifted() || peer.has_drifted() {
+            life.question.hard / 1000 + age / 40_000
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Whether one node waits for as many answers of another as that takes queries at a time.

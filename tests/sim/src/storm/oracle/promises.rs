@@ -7,7 +7,7 @@ use egtp::{Executed, Failure, Instant, Reason};
 use super::clock::Window;
 use super::faults::{Fault, Kind, Place};
 use super::life::{Expected, Life};
-use super::model::Model;
+use super::model::{Model, Setting};
 use crate::NodeIndex;
 use crate::transcript::Ending;
 
@@ -141,8 +141,8 @@ impl Model {
         let (since, kind) = stalls.into_iter().flatten().min_by_key(|&(since, _)| since)?;
         let silent = since.max(life.asked).max(self.last_released(to, from));
         let start = silent + self.pace.ways(2) + self.pace.busy(from, to, silent);
-        let timers = &self.nodes[&from].timers;
-        let due = start + timers.probe_waiting + timers.probe_answer + GRACE;
+        let Setting { timers, .. } = &self.nodes[&from];
+        let due = start + self.nodes[&from].at_most(timers.probe_waiting + timers.probe_answer) + GRACE;
         let why = format!("the peer could not be heard since {since} ({kind:?}), and is probed");
         Some(Promise { due, why })
     }
@@ -200,8 +200,9 @@ impl Model {
     /// How long after a fault its consequences are over: dials and lookups that hang, connections that are dead and not found out.
     pub(super) fn settles(&self, one: NodeIndex, other: NodeIndex) -> Duration {
         let of = |node| {
-            let timers = &self.nodes[&node].timers;
-            timers.lookup.max(timers.probe_idle + timers.probe_answer) + timers.connect + timers.authenticate
+            let Setting { timers, .. } = &self.nodes[&node];
+            let noticed = timers.lookup.max(timers.probe_idle + timers.probe_answer);
+            self.nodes[&node].at_most(noticed + timers.connect + timers.authenticate)
         };
         of(one).max(of(other))
     }

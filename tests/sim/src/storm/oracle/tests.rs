@@ -357,6 +357,26 @@ fn deadlines_go_by_the_askers_own_clock() {
 }
 
 #[test]
+fn a_clock_that_goes_too_fast_brings_deadlines_nearer_by_as_much_and_no_more() {
+    for (millionths, late, early) in [(500, 20_001, 19_980), (-500, 20_011, 20_005)] {
+        let mut facts = Facts::new();
+        facts.at(0, facts.asker, &What::Drifts { millionths });
+        facts.asks(0, NEVER);
+        facts.model.soft_timeout(facts.model.window(facts.asker, facts.model.lives[0].soft.unwrap()).latest, 0);
+        let due = facts.model.window(facts.asker, facts.model.lives[0].hard);
+        assert!(at(early) < due.earliest && due.latest < at(late), "{due:?}");
+        facts.arrives(50, 0);
+        facts.model.ends(due.latest, 0, TIMEOUT);
+        facts.are_right();
+        facts.asks(30_000, NEVER);
+        facts.model.soft_timeout(facts.model.window(facts.asker, facts.model.lives[1].soft.unwrap()).latest, 1);
+        facts.arrives(30_050, 1);
+        facts.ends(50_000, 1, TIMEOUT);
+        facts.are_wrong("as hard-timeout");
+    }
+}
+
+#[test]
 fn a_lookup_too_many_and_a_dial_without_one_are_wrong() {
     let mut facts = Facts::new();
     let (asker, peer) = (facts.asker, facts.peer);

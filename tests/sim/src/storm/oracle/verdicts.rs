@@ -115,7 +115,8 @@ impl Model {
     fn unreachable(&self, life: &Life, at: Instant) -> Option<String> {
         let peer = |fault: &&Fault| fault.place == Place::Node(life.question.to);
         let dial = self.pace.ways(4);
-        let lookup = self.nodes[&life.question.from].timers.lookup;
+        let asker = &self.nodes[&life.question.from];
+        let lookup = asker.at_most(asker.timers.lookup);
         let refused = self.faults_of(life, at, dial, &[Kind::Down, Kind::Deaf, Kind::Unknown]).find(peer);
         let refused = refused.map(Fault::to_string);
         refused
@@ -160,10 +161,12 @@ impl Model {
     fn stalled(&self, life: &Life, at: Instant) -> Option<String> {
         let (from, to) = (life.question.from, life.question.to);
         let patience = [from, to].map(|node| {
-            let Setting { timers, limits, .. } = &self.nodes[&node];
+            let setting = &self.nodes[&node];
+            let Setting { timers, limits, .. } = setting;
             let patience = timers.connect.min(timers.authenticate).min(timers.probe_answer);
             // Where few connections are kept, one may be about to be left.
-            if limits.maintained_connections < self.nodes.len() { patience.min(timers.linger) } else { patience }
+            let is_left = limits.maintained_connections < self.nodes.len();
+            setting.at_least(if is_left { patience.min(timers.linger) } else { patience })
         });
         let patience = patience[0].min(patience[1]).saturating_sub(self.pace.ways(4));
         let lately = back(at, self.settles(from, to));
@@ -295,7 +298,7 @@ impl Model {
         }
         if self.clocks_go_right(from, to) {
             let deadline = self.nodes[&from].deadline(life.hard);
-            let left = deadline.earliest.saturating_since(at);
+            let left = self.nodes[&to].between(at, deadline.earliest).saturating_sub(self.early_by_drift(life));
             let most = deadline.latest.saturating_since(at) + self.late_until(life);
             if time_left < left || time_left > most || at > deadline.latest + self.late_until(life) {
                 return Some(format!("arrives at {at} with {time_left:?} left, instead of {left:?} or little more"));
@@ -320,7 +323,8 @@ impl Model {
         // To itself a node says so before it says the verdict.
         let gave_up = life.is_to_itself() && life.cancelled.is_some();
         let known = life.ending.is_some_and(|(ended, _)| ended + least <= at) || life.asker_gone.is_some() || gave_up;
-        let expired = self.nodes[&from].deadline(life.hard).earliest <= at || !self.clocks_go_right(from, to);
+        let deadline = self.nodes[&from].deadline(life.hard).earliest;
+        let expired = deadline <= at + self.early_by_drift(life) || !self.clocks_go_right(from, to);
         if known || expired || self.lost_by_peer(life, at).is_some() {
             return None;
         }
