@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use egtp::{
-    Action, CheckedConfig, ConnectionId, Delivery, Ending, Event, Identity, Instant, Node, Query, QueryId, ServiceAction,
-    SignedRecord, Stored, Strategies, TransportAction, UnixTime, Verdict,
+    Action, CheckedConfig, ConnectionId, Delivery, Ending, Event, Identity, Instant, Node, Query, QueryId,
+    ServiceAction, SignedRecord, Stored, Strategies, TransportAction, UnixTime, Verdict,
 };
 
 /// How often bytes are carried while time passes.

@@ -164,7 +164,6 @@ fn what_leaves_at_the_instant_at_which_its_connection_is_given_up_runs_once() {
     assert_eq!(scene.runs(&body), 1);
 }
 
-
 #[test]
 fn a_handler_is_told_that_nobody_waits_even_if_the_first_word_of_it_is_lost() {
     let (mut scene, asker, peer) = acquainted(1);

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use egtp::{
-    Action, Cause, Config, Delivery, Event, Executed, Failure, Identity, Instant, PeerRefusal, QueryId, Reason, Refusal,
-    ServiceAction, SignedRecord, Strategies, TransportAction,
+    Action, Cause, Config, Delivery, Event, Executed, Failure, Identity, Instant, PeerRefusal, QueryId, Reason,
+    Refusal, ServiceAction, SignedRecord, Strategies, TransportAction,
 };
 use egtp_sim::{Directory, NodeIndex};
 use egtp_tests::bench::{Between, Party, Side, address, framed};

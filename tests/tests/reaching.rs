@@ -199,7 +199,8 @@ fn crossed_openings_lose_nothing_and_leave_at_most_two_connections_and_two_sessi
                 assert!(usage.connections <= 2 && usage.sessions <= 2, "seed {seed}, {delay} ms: {usage:?}");
             }
             assert_eq!((scene.runs(b"there"), scene.runs(b"back")), (1, 1), "seed {seed}, {delay} ms");
-            let again = [(one, other), (other, one)].map(|(from, to)| (from, scene.ask(from, to, query(ECHO, b"again"))));
+            let again =
+                [(one, other), (other, one)].map(|(from, to)| (from, scene.ask(from, to, query(ECHO, b"again"))));
             scene.run_secs(700);
             for (node, asked) in again {
                 assert_eq!(scene.reply(node, asked), b"again", "seed {seed}, {delay} ms");
@@ -265,7 +266,6 @@ fn an_old_record_does_not_replace_a_newer_one_and_a_move_is_followed() {
     assert_eq!(refused, Err(egtp::Refusal::NotNewer));
     assert_eq!(scene.world.with(asker, |node, now| node.learn(now, newer)), Err(egtp::Refusal::NotNewer));
 }
-
 
 #[test]
 fn a_peer_that_hangs_up_on_whoever_it_has_met_is_dialled_less_and_less_often() {

@@ -275,7 +275,11 @@ fn forged_hints_about_a_session_change_nothing() {
     }
     for node in [&between.left.node, &between.right.node] {
         let usage = node.usage();
-        assert_eq!(usage.sessions - usage.tentative_sessions, 1, "whatever was offered on account of a hint is not used");
+        assert_eq!(
+            usage.sessions - usage.tentative_sessions,
+            1,
+            "whatever was offered on account of a hint is not used"
+        );
         assert_eq!((node.count(Cause::SessionEnded), node.count(Cause::ProtocolViolation)), (0, 0));
     }
 }
@@ -394,4 +398,3 @@ fn a_clock_that_steps_back_is_harmless() {
     between.now = later;
     still_talk(&mut between);
 }
-

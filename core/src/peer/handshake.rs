@@ -237,6 +237,10 @@ impl Peer {
         let spread = env.random.below(u64::try_from(wait.as_micros()).unwrap_or(0) / 4 + 1);
         let until = env.now + wait + Duration::from_micros(spread);
         sent.busy_until = Some(sent.busy_until.map_or(until, |before| before.max(until)));
+        if self.way.is_busy(on, until, env.now) {
+            // Another strategy has its turn.
+            env.effects.push(Effect::Close(on, AttemptResult::Busy));
+        }
         self.mark(env);
     }
 

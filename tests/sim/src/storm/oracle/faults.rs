@@ -81,11 +81,6 @@ impl Fault {
     pub(super) fn is_within(&self, since: Instant, until: Instant) -> bool {
         self.from <= until && self.until.is_none_or(|end| end >= since)
     }
-
-    /// How long it has lasted by then.
-    pub(super) fn lasted(&self, now: Instant) -> Duration {
-        self.until.unwrap_or(now).min(now).saturating_since(self.from)
-    }
 }
 
 impl Faults {

@@ -153,7 +153,7 @@ impl Model {
     pub(super) fn may_lack_room(&self, life: &Life) -> bool {
         let (from, to) = (life.question.from, life.question.to);
         let long = life.message() > PART && self.may_lack_memory(to, from, life.asked);
-        long || self.is_crowded(from, to)
+        long || self.is_crowded(from, to, 0)
     }
 
     /// When a node may have had no room last for what another asks, and the other may have paused for that.
@@ -162,10 +162,10 @@ impl Model {
         crowded.map_or(Instant::ZERO, |at| at + self.at_most(from, LONGEST_PAUSE))
     }
 
-    /// Whether what one node waits for from another, or left behind there, takes all the places that there are for it.
-    pub(super) fn is_crowded(&self, from: NodeIndex, to: NodeIndex) -> bool {
+    /// Whether what one node waits for from another, or left behind there, and so much `more`, does not find room there.
+    pub(super) fn is_crowded(&self, from: NodeIndex, to: NodeIndex, more: usize) -> bool {
         let Limits { incoming, incoming_per_peer, .. } = self.nodes[&to].limits;
-        let (mut all, mut of_asker) = (self.taken_by_adversary(to), 0);
+        let (mut all, mut of_asker) = (self.taken_by_adversary(to) + more, more);
         for &query in self.waiting.union(&self.handled) {
             let question = &self.lives[query].question;
             if question.to == to {
@@ -173,7 +173,7 @@ impl Model {
                 of_asker += usize::from(question.from == from);
             }
         }
-        all >= incoming || from != to && of_asker >= incoming_per_peer
+        all > incoming || from != to && of_asker > incoming_per_peer
     }
 
     /// Whether so many are too few to talk to all neighbours at once.
@@ -237,7 +237,12 @@ impl Model {
             of_asker += if other.question.from == asker { other.reply_message() } else { 0 };
         }
         let of_asker = of_asker + life.reply_message();
-        of_asker > reply_bytes_per_peer || of_asker + all > reply_bytes || self.taken_by_adversary(node) > 0
+        let all = all + life.reply_message();
+        let is_first = of_asker == life.reply_message();
+        of_asker > reply_bytes_per_peer
+            || all > reply_bytes
+            || !is_first && of_asker + all > reply_bytes
+            || self.taken_by_adversary(node) > 0
     }
 
     fn others<'a>(&'a self, life: &'a Life) -> impl Iterator<Item = &'a Life> {

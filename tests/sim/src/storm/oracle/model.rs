@@ -67,11 +67,6 @@ impl Setting {
         self.clock.at_most(time)
     }
 
-    /// How long it lasts at least.
-    pub(super) fn at_least(&self, time: Duration) -> Duration {
-        self.clock.at_least(time)
-    }
-
     /// What its own clock shows at an instant of the world.
     pub(super) fn shows(&self, at: Instant) -> Instant {
         self.clock.at(at)
@@ -304,6 +299,12 @@ impl Model {
         self.handled.iter().filter(kept).count()
     }
 
+    /// Whether a node may remember a reply for long though nobody waits for it, for the same reason.
+    pub(super) fn remembers_too_long(&self, node: NodeIndex) -> bool {
+        let others = self.nodes.keys().filter(|&&other| other != node);
+        others.into_iter().any(|&other| !self.clocks_go_right(other, node))
+    }
+
     /// How many of a node's places an adversary may have taken, under both of its names.
     pub(super) fn taken_by_adversary(&self, node: NodeIndex) -> usize {
         if self.tricked.contains(&node) { 2 * self.nodes[&node].limits.incoming_per_peer } else { 0 }
@@ -323,7 +324,7 @@ impl Model {
         let to = self.lives[query].question.to;
         let askers: BTreeSet<NodeIndex> = self.waiting.iter().map(|&query| self.lives[query].question.from).collect();
         for from in askers {
-            if self.is_crowded(from, to) {
+            if self.is_crowded(from, to, 0) {
                 self.crowded.insert((from, to), at);
             }
         }

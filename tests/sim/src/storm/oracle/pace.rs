@@ -106,11 +106,6 @@ impl Pace {
         self.ways(u32::try_from(buffers).unwrap_or(u32::MAX)) + serialised
     }
 
-    /// Whether a node reads and writes as fast as it can.
-    pub(super) fn is_free(&self, node: NodeIndex) -> bool {
-        self.throttle(node) == Throttle::default()
-    }
-
     /// How long it takes at most until a record of the usual length is through, with as much before it as a link holds.
     pub(super) fn takes_for_a_record(&self, from: NodeIndex, to: NodeIndex) -> Duration {
         self.cost(from, to, RECORD + self.network.buffer.min(BUFFER))

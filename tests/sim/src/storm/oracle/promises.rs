@@ -9,6 +9,7 @@ use super::faults::{Fault, Kind, Place};
 use super::life::{Expected, Life};
 use super::model::Model;
 use super::recovery::back;
+use super::verdicts::MANY;
 use crate::NodeIndex;
 use crate::transcript::Ending;
 
@@ -46,7 +47,7 @@ impl Model {
             return None;
         }
         let due = self.through_by(from, to, since.max(self.was_crowded(from, to)))?;
-        let why = match self.recovered(from, to) {
+        let why = match self.recovered(from, to, since) {
             Some(recovered) if recovered > since => format!("what was wrong between the two was over by {recovered}"),
             _ => "nothing was wrong between the two nodes".to_owned(),
         };
@@ -55,7 +56,7 @@ impl Model {
 
     /// When what one node has for another since then is through, with its answer, if nothing goes wrong between them any more.
     pub(super) fn through_by(&self, from: NodeIndex, to: NodeIndex, since: Instant) -> Option<Instant> {
-        let since = since.max(self.recovered(from, to)?);
+        let since = since.max(self.recovered(from, to, since)?);
         if from == to {
             return Some(since);
         }
@@ -71,12 +72,16 @@ impl Model {
             Kind::Down | Kind::Deaf | Kind::Unknown => fault.place == Place::Node(from),
             _ => true,
         };
-        let since = life.asked.max(since + self.pace.ways(2));
+        let news = self.pace.ways(2);
+        let news = news + self.pace.busy_during(from, to, since, news);
+        // What is asked before the news is there may have left.
+        let since = Some(since + news).filter(|&known| known <= life.asked).map(|_| life.asked)?;
         let between = self.faults.between(from, to).filter(trouble);
-        if between.into_iter().any(|fault| fault.is_within(back(life.asked, LATELY), since)) {
+        let due = since + self.pace.ways(8);
+        if between.into_iter().any(|fault| fault.is_within(back(life.asked, LATELY), due)) {
             return None;
         }
-        Some(Promise { due: since + self.pace.ways(8), why })
+        Some(Promise { due, why })
     }
 
     /// Since when nothing of a query can have a way to its peer, as the asker's own system tells it at once.
@@ -109,9 +114,10 @@ impl Model {
     pub(super) fn notice_due(&self, now: Instant, from: NodeIndex, to: NodeIndex, sent: Instant) -> Option<Instant> {
         let ends = [Kind::Down, Kind::Off, Kind::Clock, Kind::Deaf, Kind::Cramped, Kind::Unknown, Kind::Directory];
         let mut faults = self.faults.between(from, to).filter(|fault| fault.is_within(back(sent, LATELY), now));
-        let may_be_given_up = |fault: &Fault| ends.contains(&fault.kind) || self.may_fail_dials(fault, now);
         let cuts = self.faults.find((from, to), &[Kind::Cut], back(sent, LATELY), now).count();
-        if faults.any(may_be_given_up) || cuts >= super::verdicts::MANY || self.is_crowded(from, to) {
+        let may_be_given_up = faults.any(|fault| ends.contains(&fault.kind))
+            || self.outlasts_dials(from, to, back(sent, LATELY), now).is_some();
+        if may_be_given_up || cuts >= MANY || self.is_crowded(from, to, 1) {
             return None;
         }
         self.through_by(from, to, sent.max(self.was_crowded(from, to)))
@@ -144,7 +150,7 @@ impl Model {
         }
         let told = match &life.ending {
             Some((at, Ending::Failed(Failure { executed: Executed::Maybe, .. }))) if life.asker_gone.is_none() => {
-                let untroubled = self.recovered(from, to).is_some_and(|recovered| recovered <= *at);
+                let untroubled = self.recovered(from, to, *at).is_some_and(|recovered| recovered <= *at);
                 self.through_by(from, to, *at).filter(|_| untroubled)
             }
             _ => None,

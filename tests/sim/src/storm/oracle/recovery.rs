@@ -10,6 +10,7 @@
 //! | a pause after a path that ended with nothing got through, or an end without proof | 0.25, 0.5 ... 4 s |
 //! | a question to a directory that was silent | `lookup` |
 //! | the next handshake | 1 s after the last one |
+//! | what was asked of a life of the peer that has ended, until another one is believed that it does not know it | 30 s |
 //! | on a slow link: paths that are believed dead, with twice the patience each time | a few times what a record takes |
 //!
 //! Nothing has to be found dead: a host that has lost its power says so once it is back, and what was held up comes.
@@ -31,6 +32,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(290);
 /// Between two handshakes with one peer.
 const HANDSHAKES: Duration = Duration::from_secs(1);
 
+/// A session has to be without a path for so long before what another life of the peer says of it is believed, and it is believed for as
+/// long itself.
+const ALONE: Duration = Duration::from_secs(30);
+
 /// Paths to one peer, which may all end at once.
 const PATHS: u32 = 4;
 
@@ -41,15 +46,39 @@ const ENDS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(4);
 
 impl Model {
-    /// When nothing is felt any more of what went wrong before, in what one node asks of another; `None` while something goes wrong.
-    pub(super) fn recovered(&self, from: NodeIndex, to: NodeIndex) -> Option<Instant> {
+    /// When nothing is felt any more of what went wrong before, in what one node asks of another then; `None` while something goes wrong.
+    pub(super) fn recovered(&self, from: NodeIndex, to: NodeIndex, asked: Instant) -> Option<Instant> {
         let faults: Vec<&Fault> =
             self.faults.between(from, to).filter(|fault| self.concerns(from, to, fault)).collect();
         let mut recovered = Instant::ZERO;
         for fault in &faults {
             recovered = recovered.max(fault.until? + self.is_felt_for(from, to, fault, &faults));
         }
+        let unheard = faults.iter().filter(|fault| self.may_be_unheard_of(from, to, fault, asked));
+        if let Some(end) = unheard.filter_map(|end| self.heard_of(from, to, end, asked)).max() {
+            recovered = recovered.max(end + self.at_most(from, ALONE + HANDSHAKES + LONGEST_PAUSE));
+        }
         Some(recovered)
+    }
+
+    /// Whether something may have been asked of a life of the peer that had ended by then: its session is believed for a while, and an
+    /// idle connection with a host that had no power until something is written.
+    fn may_be_unheard_of(&self, from: NodeIndex, to: NodeIndex, fault: &Fault, asked: Instant) -> bool {
+        let idle = if fault.kind == Kind::Off { self.nodes[&from].timers.idle } else { Duration::ZERO };
+        let believed = self.at_most(from, idle + ALONE);
+        from != to
+            && Kind::ENDS.contains(&fault.kind)
+            && fault.place == Place::Node(to)
+            && self.heard_of(from, to, fault, fault.from).is_none_or(|heard| heard + believed >= asked)
+    }
+
+    /// When it is heard of that the peer's process has ended, if that is so: what stalls holds the news up.
+    fn heard_of(&self, from: NodeIndex, to: NodeIndex, end: &Fault, asked: Instant) -> Option<Instant> {
+        let mut heard = end.until?.max(asked);
+        for stall in self.faults.find((from, to), &Kind::STALLS, end.from, heard) {
+            heard = heard.max(stall.until?);
+        }
+        Some(heard)
     }
 
     /// Whether a fault may keep what one node asks of another from being answered.

@@ -108,11 +108,14 @@ impl Oracle {
         self.demand(world, expected, || format!("{} at node {}", cause.text(), node.number()));
     }
 
-    /// What a node holds, without the queries of which it cannot know that their time is over.
+    /// What a node holds, without what it cannot know that its time is over.
     fn unexcused(&self, world: &mut World, node: NodeIndex) -> Usage {
         let mut usage = world.node(node).usage();
         let kept = self.model.kept_too_long(node).min(usage.incoming);
         usage.incoming -= kept;
+        if self.model.remembers_too_long(node) {
+            usage.reply_bytes = 0;
+        }
         usage
     }
 

@@ -96,7 +96,7 @@ impl Model {
                 allow(Some(Reason::Unreachable), life.asked, why);
             }
             if let Some(why) = self.lost_by_peer(life, at) {
-                allow(Some(Reason::LostByPeer), life.asked + least, why);
+                allow(Some(Reason::LostByPeer), life.asked, why);
             }
         }
         if let Some(Failure { reason, .. }) = came
@@ -153,14 +153,14 @@ impl Model {
         match attempt.result {
             AttemptResult::Refused => find(&[Kind::Down, Kind::Deaf]).find(of_peer),
             AttemptResult::Silent => {
-                let stall = find(&Kind::STALLS).find(|fault| self.may_fail_dials(fault, at));
+                let stall = self.outlasts_dials(from, to, since, at);
                 stall.or_else(|| find(&[Kind::Clock, Kind::Cramped]).next())
             }
             AttemptResult::TurnedAway => {
                 let cuts: Vec<&Fault> = find(&[Kind::Cut]).collect();
                 let cut = cuts.get(MANY - 1).copied();
                 let ended = || find(&[Kind::Down, Kind::Off, Kind::Cramped, Kind::Clock]).next();
-                cut.or_else(ended).or_else(|| find(&Kind::STALLS).find(|fault| self.may_fail_dials(fault, at)))
+                cut.or_else(ended).or_else(|| self.outlasts_dials(from, to, since, at))
             }
             // It is tried again: another attempt has failed since.
             AttemptResult::Busy => find(&[Kind::Cramped]).next(),
@@ -168,13 +168,35 @@ impl Model {
         }
     }
 
-    /// Whether a dial may have been given up because of this. A system tries again after one second, two, four, and so on: a stall that is
-    /// shorter than the dial may still outlast all that is tried in it.
-    pub(super) fn may_fail_dials(&self, fault: &Fault, now: Instant) -> bool {
-        let patience = self.nodes.values().map(|node| node.timers.connect.min(node.timers.authenticate)).min();
+    /// What may have lasted so long that a dial was given up. A system tries again after one second, two, four, and so on: stalls that are
+    /// shorter than the dial, or several, may still outlast all that is tried in it.
+    pub(super) fn outlasts_dials(
+        &self,
+        from: NodeIndex,
+        to: NodeIndex,
+        since: Instant,
+        now: Instant,
+    ) -> Option<&Fault> {
+        let patience = [from, to].map(|node| &self.nodes[&node].timers);
+        let patience = patience.map(|timers| timers.connect.min(timers.authenticate));
         let tries = (0..10).map(|times| Duration::from_secs((1 << times) - 1));
-        let last = patience.and_then(|patience| tries.filter(|&tried| tried < patience).max()).unwrap_or_default();
-        Kind::STALLS.contains(&fault.kind) && fault.lasted(now) + self.pace.ways(4) >= last
+        let last = tries.filter(|&tried| tried < patience[0].min(patience[1])).max().unwrap_or_default();
+        let between_tries = (last + Duration::from_secs(1)) / 2;
+        let mut stalls: Vec<&Fault> = self.faults.find((from, to), &Kind::STALLS, since, now).collect();
+        stalls.sort_by_key(|stall| stall.from);
+        let mut chain = None;
+        for stall in stalls {
+            let end = stall.until.unwrap_or(now).min(now);
+            let (began, ended) = match chain {
+                Some((began, ended)) if ended + between_tries >= stall.from => (began, end.max(ended)),
+                _ => (stall.from, end),
+            };
+            if ended.saturating_since(began) + self.pace.ways(4) >= last {
+                return Some(stall);
+            }
+            chain = Some((began, ended));
+        }
+        None
     }
 
     /// Why a peer may have lost what it had taken.
