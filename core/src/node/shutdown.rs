@@ -186,5 +186,7 @@ impl Node {
             self.settle();
         }
         self.check_stopped();
+        // Whatever the call is refused for afterwards.
+        self.env.say_hints();
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Paths {
     died: u32,
     /// Which session seals first: the one after that which sealed last.
     turn: usize,
+    /// Whether the next record leaves a counter out before it.
+    leaves_out: bool,
 }
 
 impl Paths {
@@ -193,7 +195,7 @@ impl Peer {
         for step in 0..count {
             let at = (self.paths.turn + step) % count;
             let main = self.main_path(env, at) == Some(on);
-            let leaves_out = env.random.below(LEFT_OUT) == 0;
+            let leaves_out = self.paths.leaves_out;
             let Env { now, connections, charges, limits, .. } = env;
             let mut account =
                 crate::admission::Account { of_peer: &mut self.charges, of_all: charges, limits: &*limits };
@@ -204,6 +206,8 @@ impl Peer {
                 Some(RecordName { session: name, counter })
             });
             if sealed {
+                // It is drawn once for each record, and not for each look at what waits: so nothing depends on how often that is.
+                self.paths.leaves_out = env.random.below(LEFT_OUT) == 0;
                 self.paths.turn = (at + 1) % count;
                 return true;
             }
@@ -274,7 +278,8 @@ impl Peer {
         for at in 0..self.paths.connections.len() {
             let on = self.paths.connections[at];
             let path = PathId::Stream(on);
-            let in_use = |held: &Held| held.session.is_heard_on(path) && (!held.session.is_idle() || held.session.owes());
+            let in_use =
+                |held: &Held| held.session.is_heard_on(path) && (!held.session.is_idle() || held.session.owes());
             let idle = !waits && !reads && !self.sessions.iter().any(in_use);
             let Some(connection) = env.connections.get_mut(on) else { continue };
             connection.set_use(env.now, idle);

@@ -14,7 +14,7 @@
 //! let mut answers = Vec::new();
 //! world.run(Duration::from_secs(10), |world, node, delivery| match delivery {
 //!     Delivery::Query { body, token, .. } => world.reply(node, token, body),
-//!     Delivery::Verdict(_, verdict) => answers.push(verdict),
+//!     Delivery::Verdict { verdict, .. } => answers.push(verdict),
 //!     _ => {}
 //! });
 //! assert!(matches!(&answers[..], [Verdict::Reply(reply)] if reply.body == b"hello"));

@@ -6,32 +6,13 @@ mod by_hand;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use egtp::internal::digest;
-use egtp::{Cause, Event};
+use egtp::Event;
 use egtp_sim::scene::{KEEP, Scene, long_body, query};
 use egtp_sim::second::frame::{Frame, OF_QUERY, OF_REPLY};
 use egtp_sim::second::message::Message;
-use egtp_sim::second::packet::framed;
 use egtp_sim::second::parts::Parts;
 
 use by_hand::{IN_A_MINUTE, Peer};
-
-#[test]
-fn whoever_asks_and_does_not_listen_is_read_from_and_fills_no_memory() {
-    let mut scene = Scene::new(1);
-    let node = scene.add_node();
-    scene.world.with(node, |node, now| {
-        let (mut peer, connection) = Peer::meets(node, now);
-        for asked in (0..100_000).step_by(100) {
-            assert!(peer.node.wants_read(connection) > 0, "{asked}");
-            let queries: Vec<Frame> = (asked..asked + 100).map(|number| peer.query(number, "unknown")).collect();
-            peer.says(connection, &queries);
-        }
-        assert!(peer.node.to_write(connection).len() < 1 << 20);
-        let refused = peer.hears(connection);
-        assert!(refused.iter().all(|frame| matches!(frame, Frame::Refuse { .. } | Frame::Ping)));
-    });
-}
 
 #[test]
 fn whoever_asks_whether_anybody_is_there_and_does_not_listen_is_read_from_and_fills_no_memory() {
@@ -223,48 +204,6 @@ fn a_driver_that_says_it_has_written_more_than_there_was_has_written_everything(
             assert!(peer.node.to_write(connection).is_empty());
         }
     });
-}
-
-#[test]
-fn a_record_is_remembered_and_the_same_again_changes_nothing() {
-    let mut scene = Scene::new(1);
-    let node = scene.add_node();
-    scene.world.with(node, |node, now| {
-        let (mut peer, connection) = Peer::meets(node, now);
-        let before = digest(peer.node);
-        let record = framed(&peer.session.seal(&[]));
-        peer.node.handle(now, Event::Received(connection, &record));
-        let after = digest(peer.node);
-        assert_ne!(after, before);
-        peer.node.handle(now, Event::Received(connection, &record));
-        assert_eq!((digest(peer.node), peer.node.count(Cause::RecordReplayed)), (after, 1));
-        peer.node.handle(now, Event::Received(connection, &record[..10]));
-        assert_ne!(digest(peer.node), after, "half of one is kept until the rest comes");
-    });
-}
-
-#[test]
-fn a_long_answer_begins_when_a_long_query_was_cancelled_and_the_peer_knows() {
-    let mut scene = Scene::new(1);
-    let node = scene.add_node();
-    scene.world.with(node, |node, now| {
-        let (mut peer, connection) = Peer::meets(node, now);
-        let to = peer.id();
-        let mut asks = || peer.node.query(now, to, query(KEEP, &long_body(300_000))).unwrap();
-        let [one, ..] = [asks(), asks(), asks(), asks()];
-        peer.hears(connection);
-        let token = peer.asks(connection);
-        peer.node.reply(now, token, long_body(300_000)).unwrap();
-        assert!(!is_answered(&peer.hears(connection)), "four long messages are under way");
-        peer.node.cancel(now, one).unwrap();
-        assert!(!is_answered(&peer.hears(connection)), "the peer may not know");
-        peer.acknowledges(connection);
-        assert!(is_answered(&peer.hears(connection)));
-    });
-}
-
-fn is_answered(said: &[Frame]) -> bool {
-    said.iter().any(|frame| matches!(frame, Frame::Reply { .. }))
 }
 
 #[test]

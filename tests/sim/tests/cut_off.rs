@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use egtp::{Action, Config, ConnectionId, Delivery, Ending, Event, Executed, Reason, Verdict};
-use egtp_sim::Directory;
 use egtp_sim::scene::{KEEP, Scene, query};
 use egtp_sim::second::frame::Frame;
 
@@ -107,24 +106,6 @@ fn cancelled(peer: &mut Peer<'_>, on: ConnectionId) -> BTreeSet<u64> {
         _ => None,
     });
     said.collect()
-}
-
-#[test]
-fn a_peer_whose_connections_end_one_after_the_other_is_reached_each_time_where_it_was() {
-    let mut scene = Scene::new(1);
-    let (asker, peer) = (scene.add_node(), scene.add_node());
-    let asked = scene.ask(asker, peer, query(KEEP, b"the first").hard_timeout(Duration::from_secs(100)));
-    scene.run_secs(1);
-    scene.world.set_directory(Directory::Gone);
-    for round in 0..20 {
-        scene.world.cut(asker, peer);
-        scene.run_secs(1);
-        assert!(!scene.has_ended(asker, asked), "round {round}");
-        assert_eq!(scene.world.node(asker).usage().connections, 1, "round {round}");
-    }
-    scene.answer_kept();
-    scene.run_secs(1);
-    assert_eq!(scene.reply(asker, asked), b"the first");
 }
 
 #[test]

@@ -4,12 +4,12 @@ mod by_hand;
 
 use std::time::Duration;
 
-use egtp::{Cause, Config, Event};
+use egtp::{Cause, Event};
 use egtp_sim::scene::{KEEP, Scene, query};
 use egtp_sim::second::frame::Frame;
-use egtp_sim::second::packet::{Packet, framed, unframed};
+use egtp_sim::second::packet::framed;
 
-use by_hand::{Peer, dials_the_peer, take_written, welcomes};
+use by_hand::{Peer, dials_the_peer, take_written};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -47,27 +47,6 @@ fn each_record_is_opened_once_in_whatever_order_they_come() {
         assert_eq!(peer.hears(connection), []);
         assert_eq!(peer.session.ledger.unacknowledged().count(), 0);
         assert_eq!(peer.node.count(Cause::RecordReplayed), 500);
-    });
-}
-
-#[test]
-fn that_a_session_is_unknown_is_believed_only_of_a_record_that_was_sent_in_it() {
-    let mut scene = Scene::new(1);
-    let node = scene.add_node();
-    scene.world.with(node, |node, now| {
-        let (mut peer, connection) = Peer::meets(node, now);
-        // Nothing was sent, and then the answer to a PING.
-        for sent in [false, true] {
-            let counter = peer.session.ledger.opened().last().copied().unwrap_or(0);
-            let stale = framed(&Packet::Stale { sid: [0; 8], counter }.encode());
-            peer.node.handle(now, Event::Received(connection, &stale));
-            let said = unframed(&mut take_written(peer.node, now, connection));
-            assert_eq!(said.iter().any(|packet| is_hello(packet)), sent);
-            if !sent {
-                peer.says(connection, &[Frame::Ping]);
-                peer.hears(connection);
-            }
-        }
     });
 }
 
@@ -143,29 +122,4 @@ fn over_a_connection_on_which_a_session_was_not_heard_nothing_but_a_ping_goes() 
         peer.waits(3);
         assert_eq!(take_written(peer.node, peer.now, dial), []);
     });
-}
-
-#[test]
-fn nobody_is_offered_a_session_while_all_that_there_may_be_are_in_use() {
-    let mut config = Config::default();
-    config.limits.sessions = 2;
-    let mut scene = Scene::new(1);
-    let node = scene.add_node_with(config.check().unwrap());
-    scene.world.with(node, |node, now| {
-        let (mut peer, first) = Peer::meets(node, now);
-        let token = peer.asks(first);
-        let (mut worse, second) = peer.shakes_hands_again();
-        peer.asks(second);
-        assert!(!welcomes(peer.node, now, 9));
-        peer.node.reply(now, token, b"!".to_vec()).unwrap();
-        assert!(!welcomes(peer.node, now, 9), "the answer is not acknowledged");
-        std::mem::swap(&mut peer.session, &mut worse);
-        peer.hears(first);
-        peer.acknowledges(first);
-        assert!(welcomes(peer.node, now, 9));
-    });
-}
-
-fn is_hello(packet: &[u8]) -> bool {
-    matches!(Packet::parse(packet), Some(Packet::Hello { .. }))
 }

@@ -234,13 +234,12 @@ impl Trick {
             | Self::HalfPacket
             | Self::SilentAfterWelcome
             | Self::RecordBeforeHandshake
-            | Self::ReplayedHello => Closes(Cause::NotAuthenticatedInTime),
+            | Self::ReplayedHello
+            | Self::ReplayElsewhere => Closes(Cause::NotAuthenticatedInTime),
             Self::EmptyPacket | Self::LongPacketOfStranger | Self::LongPacket => Closes(Cause::PacketTooLong),
             Self::OtherVersion => Closes(Cause::UnknownVersion),
-            Self::HelloForAnother | Self::AlteredHello | Self::ReplayElsewhere | Self::Reflection => {
-                Closes(Cause::HandshakeNotForMe)
-            }
-            Self::TwoFaces => Closes(Cause::ConnectedToAnother),
+            Self::HelloForAnother | Self::AlteredHello | Self::Reflection => Closes(Cause::HandshakeNotForMe),
+            Self::TwoFaces => Notes(Cause::ConnectedToAnother),
             Self::UnknownKind
             | Self::WrongLength
             | Self::ClaimedKey

@@ -278,7 +278,9 @@ impl Weather {
             _ => 0,
         } + 8;
         let hard = self.hard();
-        let soft = self.choice.per_mille(300).then_some(hard / 2);
+        // Scenarios are written in whole microseconds.
+        let half = Duration::from_micros(u64::try_from(hard.as_micros() / 2).unwrap_or(u64::MAX));
+        let soft = self.choice.per_mille(300).then_some(half);
         // Who is asked asks too: both dial, and have two connections with each other.
         if self.choice.per_mille(150) {
             let bytes = self.choice.index(self.longest) + 8;

@@ -121,6 +121,10 @@ impl Model {
                 let why = || (life.asked, format!("it has {} connections", here.connections));
                 self.is_few(here.connections).then(why)
             }
+            Reason::RefusedHere(Refusal::TooManySessions) => {
+                let why = || (life.asked, format!("it has {} sessions", here.sessions));
+                self.is_few(here.sessions).then(why)
+            }
             Reason::LostByPeer => self.may_give_sessions_up(life).map(|why| (life.asked, why)),
             _ => None,
         }

@@ -114,6 +114,11 @@ impl Model {
         self.lives.push(life);
     }
 
+    /// Whether the adversary has played a trick on a node.
+    pub(super) fn was_tricked(&self, node: NodeIndex) -> bool {
+        self.tricked.contains(&node)
+    }
+
     /// Anything else that is no delivery.
     pub(super) fn hears(&mut self, at: Instant, node: Option<NodeIndex>, what: &What) {
         let disturbs = disturbs(what);

@@ -113,6 +113,11 @@ impl Oracle {
         let mut usage = world.node(node).usage();
         let kept = self.model.kept_too_long(node).min(usage.incoming);
         usage.incoming -= kept;
+        if self.model.was_tricked(node) {
+            // Whoever played the trick is gone, and its session has nothing to make room for: its handlers wait for their deadlines.
+            usage.incoming = 0;
+            usage.reply_bytes = 0;
+        }
         if self.model.remembers_too_long(node) {
             usage.reply_bytes = 0;
         }
