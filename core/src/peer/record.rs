@@ -32,6 +32,7 @@ impl Peer {
         if !self.may_own(connection) {
             // It is not opened, since what was opened and has no effect would be acknowledged.
             env.note(Cause::ConnectedToAnother, Some(self.id), Some(on));
+            env.effects.push(Effect::Close(on, AttemptResult::AnotherNode));
             return None;
         }
         let short = connection.is_short();

@@ -239,7 +239,7 @@ impl Trick {
             Self::EmptyPacket | Self::LongPacketOfStranger | Self::LongPacket => Closes(Cause::PacketTooLong),
             Self::OtherVersion => Closes(Cause::UnknownVersion),
             Self::HelloForAnother | Self::AlteredHello | Self::Reflection => Closes(Cause::HandshakeNotForMe),
-            Self::TwoFaces => Notes(Cause::ConnectedToAnother),
+            Self::TwoFaces => Closes(Cause::ConnectedToAnother),
             Self::UnknownKind
             | Self::WrongLength
             | Self::ClaimedKey

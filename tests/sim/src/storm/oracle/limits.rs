@@ -134,6 +134,9 @@ impl Model {
     /// room for others at any time; a session without a path does so after thirty seconds.
     fn may_give_sessions_up(&self, life: &Life) -> Option<String> {
         let (from, to) = (life.question.from, life.question.to);
+        if let Some(node) = [from, to].into_iter().find(|&node| self.clock(node).was_stepped()) {
+            return Some(format!("the clock of node {} has jumped, perhaps past the life of a session", node.number()));
+        }
         let few = [from, to].into_iter().find(|node| {
             let Limits { sessions, tentative_sessions, peers, .. } = self.nodes[node].limits;
             self.is_few(sessions) || self.is_few(tentative_sessions) || peers < self.nodes.len() + 1
