@@ -416,7 +416,7 @@ impl Model {
         self.nodes.get_mut(&node).expect("every node of the world is known")
     }
 
-    fn clock(&self, node: NodeIndex) -> Clock {
+    pub(super) fn clock(&self, node: NodeIndex) -> Clock {
         self.nodes[&node].clock
     }
 
