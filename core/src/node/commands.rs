@@ -175,7 +175,7 @@ impl Node {
         if to == self.env.id {
             return Ok(To::Myself);
         }
-        self.peers.find_or_make(to, self.env.limits.peers).map(To::Peer).ok_or(Refusal::TooManyPeers)
+        self.peers.find_or_make(to, &mut self.env).map(To::Peer).ok_or(Refusal::TooManyPeers)
     }
 
     fn begin(&mut self, to: NodeId, to_whom: To, mut query: Query, kind: Kind) -> QueryId {
@@ -240,9 +240,13 @@ impl Node {
 
     /// A query's timer went off.
     pub(super) fn query_due(&mut self, query: QueryId) {
-        match self.env.queries.soft_timeout(self.env.now, query, &mut self.env.timers) {
-            Some(tag) => self.env.deliver(Delivery::SoftTimeout { query, tag }),
-            None => self.give_up(query, Reason::HardTimeout),
+        let now = self.env.now;
+        if let Some(tag) = self.env.queries.soft_timeout(now, query, &mut self.env.timers) {
+            self.env.deliver(Delivery::SoftTimeout { query, tag });
+        }
+        // Whoever was held up finds both at once.
+        if self.env.queries.get(query).is_some_and(|asked| asked.deadline() <= now) {
+            self.give_up(query, Reason::HardTimeout);
         }
     }
 }

@@ -57,10 +57,13 @@ impl Node {
         let Some(peer) = self.peers.get_mut(key) else { return };
         if has_place {
             peer.may_go_on(&mut self.env);
-        } else if waits {
-            self.place_waiters.push_back(key);
-        } else {
+            return;
+        }
+        if !waits {
             peer.finds_no_place(&mut self.env);
+        }
+        if !self.place_waiters.contains(&key) {
+            self.place_waiters.push_back(key);
         }
     }
 
@@ -170,7 +173,7 @@ impl Node {
             }
             Some(ConnectionDue::Flushed) => self.close(id, AttemptResult::Ended),
             Some(ConnectionDue::Idle) => {
-                if self.env.connections.get(id).is_some_and(|connection| connection.is_idle()) {
+                if self.env.connections.get(id).is_some_and(|connection| connection.is_unused()) {
                     self.close(id, AttemptResult::Ended);
                 } else {
                     self.env.connections.is_used(self.env.now, id);

@@ -5,11 +5,12 @@ use alloc::collections::BTreeSet;
 
 use hashbrown::HashMap;
 
-use crate::env::Env;
+use crate::env::{Effect, Env};
 use crate::hashing::KeyedHash;
 use crate::id::NodeId;
 use crate::peer::Peer;
 use crate::slab::{Key, Slab};
+use crate::timer::Timer;
 
 /// So many peers are looked at when one is to be forgotten.
 const LOOKED_AT: usize = 64;
@@ -53,11 +54,12 @@ impl Peers {
     }
 
     /// The peer of this id, made if there is none and a place for it, if need be by forgetting another that is not needed.
-    pub(super) fn find_or_make(&mut self, id: NodeId, most: usize) -> Option<Key> {
+    pub(super) fn find_or_make(&mut self, id: NodeId, env: &mut Env) -> Option<Key> {
         if let Some(key) = self.find(id) {
             return Some(key);
         }
-        if self.len() >= most && !(self.forget_one_of(false) || self.forget_one_of(true)) {
+        let full = self.len() >= env.limits.peers;
+        if full && !(self.forget_one_of(false, env) || self.forget_one_of(true, env)) {
             return None;
         }
         let key = self.slab.next_key();
@@ -69,7 +71,7 @@ impl Peers {
     }
 
     /// Forgets the peer that was of use longest ago, of the strangers or of those that this node has `asked` something.
-    fn forget_one_of(&mut self, asked: bool) -> bool {
+    fn forget_one_of(&mut self, asked: bool, env: &mut Env) -> bool {
         // One that is needed counts as used, so that the next search does not come upon it again first.
         for _ in 0..LOOKED_AT {
             let place = self.order.iter().find(|place| place.0 == asked).copied();
@@ -81,6 +83,8 @@ impl Peers {
             if let Some(peer) = self.slab.remove(key) {
                 self.order.remove(&peer.place());
                 self.by_id.remove(&peer.id());
+                env.timers.disarm(Timer::Peer(key));
+                peer.session_ids().into_iter().for_each(|sid| env.effects.push(Effect::SessionEnded(sid)));
             }
             return true;
         }

@@ -80,7 +80,7 @@ impl Node {
         if id == self.env.id {
             return Err(Refusal::NotGenuine);
         }
-        let key = self.peers.find_or_make(id, self.env.limits.peers).ok_or(Refusal::TooManyPeers)?;
+        let key = self.peers.find_or_make(id, &mut self.env).ok_or(Refusal::TooManyPeers)?;
         if !self.adopt(key, record) {
             return Err(Refusal::NotNewer);
         }

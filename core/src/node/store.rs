@@ -204,7 +204,7 @@ impl Node {
             if id == self.env.id {
                 continue;
             }
-            if let Some(key) = self.peers.find_or_make(id, self.env.limits.peers) {
+            if let Some(key) = self.peers.find_or_make(id, &mut self.env) {
                 self.own.stored.push_back(id);
                 if let Some(peer) = self.peers.get_mut(key) {
                     peer.learn(&mut self.env, record);

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Peer;
+use super::sessions::Held;
 use crate::env::{Effect, Env};
 use crate::id::ConnectionId;
 use crate::identity::PublicKey;
@@ -109,9 +110,11 @@ impl Peer {
     fn begin_handshake(&mut self, env: &mut Env) -> bool {
         let Some(key) = self.public_key else { return false };
         let (id, ephemeral) = (env.random.session_id(), env.random.ephemeral());
-        let in_doubt = self.sessions.iter().filter(|held| held.session.is_confirmed()).take(Asked::MAX);
-        let (asked, names): (Vec<SessionId>, Vec<SessionId>) =
-            in_doubt.map(|held| (held.session.id(), held.session.peer_id())).unzip();
+        let mut confirmed: Vec<&Held> = self.sessions.iter().filter(|held| held.session.is_confirmed()).collect();
+        // Those in which something is under way that the peer may have lost come first, then the best.
+        confirmed.sort_by_key(|held| !held.is_in_doubt());
+        let asked = confirmed.iter().take(Asked::MAX).map(|held| (held.session.id(), held.session.peer_id()));
+        let (asked, names): (Vec<SessionId>, Vec<SessionId>) = asked.unzip();
         let payload = HelloPayload {
             key: *env.identity.public_key().as_bytes(),
             generation: self.generation(),
@@ -121,6 +124,7 @@ impl Peer {
             return false;
         };
         self.next_handshake = env.now + EVERY;
+        env.own_hellos.insert(id, self.key);
         self.handshake = Some(alloc::boxed::Box::new(Handshake {
             id,
             initiator,
@@ -150,6 +154,10 @@ impl Peer {
             return;
         }
         let Some(handshake) = self.handshake.take() else { return };
+        env.own_hellos.remove(&handshake.id);
+        if let Some(connection) = env.connections.get_mut(on) {
+            connection.is_introduced_anew();
+        }
         let (path, connection) = (PathId::Stream(on), env.connections.get(on));
         let short = connection.is_some_and(crate::connection::Connection::is_short);
         let dialled_to = connection.filter(|connection| connection.is_dialled()).map(|connection| connection.remote());
@@ -229,14 +237,17 @@ impl Peer {
         let spread = env.random.below(u64::try_from(wait.as_micros()).unwrap_or(0) / 4 + 1);
         let until = env.now + wait + Duration::from_micros(spread);
         sent.busy_until = Some(sent.busy_until.map_or(until, |before| before.max(until)));
+        if self.way.is_busy(on, until, env.now) {
+            // Another strategy has its turn.
+            env.effects.push(Effect::Close(on, AttemptResult::Busy));
+        }
         self.mark(env);
     }
 
     /// Somebody on the path says that the peer does not know a session. That proves nothing, but it is a reason to ask.
     pub(crate) fn stale(&mut self, env: &mut Env, on: ConnectionId, peer_sid: SessionId, counter: u64) {
         let path = PathId::Stream(on);
-        let known =
-            |held: &&mut super::sessions::Held| held.session.peer_id() == peer_sid && held.session.has_sealed(counter);
+        let known = |held: &&mut Held| held.session.peer_id() == peer_sid && held.session.has_sealed(counter);
         if let Some(held) = self.sessions.iter_mut().find(known)
             && held.session.lane(path).is_some()
         {
@@ -283,8 +294,17 @@ impl Peer {
     }
 
     /// Nobody waits for it any more.
-    pub(super) fn drop_handshake(&mut self) {
-        self.handshake = None;
+    pub(super) fn drop_handshake(&mut self, env: &mut Env) {
+        if let Some(handshake) = self.handshake.take() {
+            env.own_hellos.remove(&handshake.id);
+        }
+    }
+
+    /// The handshake has come back to this very node: the address that it went to is its own.
+    pub(crate) fn meets_this_node(&mut self, env: &mut Env) {
+        for sent in self.handshake.iter().flat_map(|handshake| &handshake.sent) {
+            env.effects.push(Effect::Close(sent.on, AttemptResult::Myself));
+        }
     }
 
     /// Whether a handshake was sent, and its answer is awaited.

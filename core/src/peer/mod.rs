@@ -105,11 +105,12 @@ impl Peer {
         self.asked
     }
 
-    /// Whether anything keeps the node from forgetting it.
+    /// Whether anything keeps the node from forgetting it. Sessions in which nothing is under way do not: they are found to be gone when they
+    /// are next used.
     pub(crate) fn is_needed(&self) -> bool {
         !self.paths.is_empty()
             || self.way.dial().is_some()
-            || !self.sessions.is_empty()
+            || self.sessions.iter().any(|held| !held.session.is_idle())
             || self.handshake.is_some()
             || self.way.lookup().is_some()
             || self.waits()
@@ -178,6 +179,8 @@ impl Peer {
             let mut account = account(&mut self.charges, env);
             let withdrawn = self.sessions.session_mut(at).tick(now, &mut account);
             withdrawn.into_iter().for_each(|incoming| answered::withdraw(env, incoming));
+            let refusals = self.sessions.session_mut(at).take_refusals();
+            self.note_refusals(env, None, refusals);
         }
         self.watch_silence(env);
         self.resume_paused(env);

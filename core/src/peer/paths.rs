@@ -5,7 +5,6 @@ use core::time::Duration;
 
 use super::Peer;
 use super::sessions::Held;
-use crate::config::Limits;
 use crate::connection::{Connection, Handed, Owner, RecordName};
 use crate::env::{Effect, Env};
 use crate::id::{ConnectionId, NodeId};
@@ -26,6 +25,9 @@ const NO_PROGRESS: Duration = Duration::from_secs(60);
 /// Each dead path in a row on which nothing was acknowledged doubles the patience with the next, so often: a slow link may take longer for
 /// one record than a fast one is given.
 const MOST_DOUBLINGS: u32 = 4;
+
+/// How soon silence is looked at again on a path that this node does not read.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Connections on which one session is heard.
 const PER_SESSION: usize = 4;
@@ -52,6 +54,14 @@ impl Paths {
         self.connections.clone()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub(super) fn nth(&self, at: usize) -> Option<ConnectionId> {
+        self.connections.get(at).copied()
+    }
+
     pub(super) fn contains(&self, on: ConnectionId) -> bool {
         self.connections.contains(&on)
     }
@@ -69,18 +79,25 @@ impl Paths {
 }
 
 impl Peer {
+    /// Whether a connection is this peer's, or nobody's and not dialled to meet another.
+    pub(super) fn may_own(&self, connection: &Connection) -> bool {
+        match connection.owner() {
+            Owner::Stranger => true,
+            Owner::Meant(peer) | Owner::Peer(peer) => peer == self.key,
+        }
+    }
+
     /// An authentic packet of this peer's has come by a connection. Says whether the connection goes on: it belongs to one node, and if it
     /// was dialled to that very node.
     pub(super) fn prove(&mut self, env: &mut Env, on: ConnectionId) -> bool {
         let Some(connection) = env.connections.get(on) else { return false };
-        match connection.owner() {
-            Owner::Peer(peer) if peer == self.key => return true,
-            Owner::Meant(peer) | Owner::Peer(peer) if peer != self.key => {
-                env.note(Cause::ConnectedToAnother, Some(self.id), Some(on));
-                env.effects.push(Effect::Close(on, AttemptResult::AnotherNode));
-                return false;
-            }
-            Owner::Stranger | Owner::Meant(_) | Owner::Peer(_) => {}
+        if connection.owner() == Owner::Peer(self.key) {
+            return true;
+        }
+        if !self.may_own(connection) {
+            env.note(Cause::ConnectedToAnother, Some(self.id), Some(on));
+            env.effects.push(Effect::Close(on, AttemptResult::AnotherNode));
+            return false;
         }
         let address = connection.is_dialled().then(|| connection.remote());
         env.connections.prove(env.now, on, self.key, (&env.settings, &mut env.timers));
@@ -149,21 +166,24 @@ impl Peer {
 
     /// Seals what waits, for each path that has room.
     pub(super) fn seal(&mut self, env: &mut Env) {
-        for on in self.paths_to_seal() {
-            let target = env.connections.fill_target(on);
-            while env.connections.get(on).is_some_and(|connection| connection.unwritten() < target) {
-                if !self.seal_next(env, on) {
-                    break;
-                }
+        for at in 0..self.paths.len() {
+            if let Some(on) = self.paths.nth(at) {
+                self.fill(env, on);
             }
+        }
+        // On the one that was dialled a session that is there already may ask whether the peer knows it.
+        if let Some(dial) = self.way.dial() {
+            self.fill(env, dial.connection);
         }
     }
 
-    /// The paths that anything may be sealed for: those that are proved, and the one that was dialled, on which a session that is there
-    /// already may ask whether the peer knows it.
-    fn paths_to_seal(&self) -> Vec<ConnectionId> {
-        let dial = self.way.dial().map(|dial| dial.connection);
-        self.paths.connections.iter().copied().chain(dial).collect()
+    fn fill(&mut self, env: &mut Env, on: ConnectionId) {
+        let target = env.connections.fill_target(on);
+        while env.connections.get(on).is_some_and(|connection| connection.unwritten() < target) {
+            if !self.seal_next(env, on) {
+                break;
+            }
+        }
     }
 
     /// Seals one record for a path, in the session whose turn it is. Says whether there was anything to say.
@@ -203,11 +223,11 @@ impl Peer {
     }
 
     /// Paths that take something come first; of two nodes' dials that crossed, the one of the node with the smaller id; then the newest.
-    fn path_rank(&self, env: &Env, on: ConnectionId) -> (bool, bool, ConnectionId) {
+    fn path_rank(&self, env: &Env, on: ConnectionId) -> (bool, bool, bool, ConnectionId) {
         let connection = env.connections.get(on);
         let stuck = connection.and_then(Connection::stuck_since).is_some_and(|since| since + STUCK <= env.now);
         let by_smaller = connection.is_some_and(|connection| connection.is_dialled() == is_smaller(env.id, self.id));
-        (!stuck, by_smaller, on)
+        (connection.is_some_and(Connection::is_open), !stuck, by_smaller, on)
     }
 
     /// The best path of all, whichever sessions are heard on it.
@@ -241,8 +261,10 @@ impl Peer {
         let no_progress = lanes.filter_map(|held| held.session.waiting_since(path)).map(|since| since + NO_PROGRESS);
         let throttled = env.connections.is_throttled_up(on);
         let stuck = connection.stuck_since().filter(|_| !throttled).map(|since| since + MUST_MOVE);
+        // While this node does not read, the answer may be there; that is looked at again.
         let reads = !env.out.is_full(&env.limits) && !env.connections.is_throttled_down(on);
-        silent.chain(no_progress).filter(|_| reads).chain(stuck).min()
+        let unheard = silent.chain(no_progress).map(|at| if reads { at } else { at.max(env.now + LOOK_AGAIN) });
+        unheard.chain(stuck).min()
     }
 
     /// What is under way on each path, so that the node knows which may be closed.
@@ -252,11 +274,11 @@ impl Peer {
         for at in 0..self.paths.connections.len() {
             let on = self.paths.connections[at];
             let path = PathId::Stream(on);
-            let in_use = |held: &Held| held.session.is_heard_on(path) && !held.session.is_idle();
+            let in_use = |held: &Held| held.session.is_heard_on(path) && (!held.session.is_idle() || held.session.owes());
             let idle = !waits && !reads && !self.sessions.iter().any(in_use);
             let Some(connection) = env.connections.get_mut(on) else { continue };
             connection.set_use(env.now, idle);
-            if idle && connection.is_no_more() && is_surplus(env.connections.len(), &env.limits) {
+            if connection.is_no_more() && connection.is_idle() {
                 env.effects.push(Effect::Close(on, AttemptResult::Ended));
             }
         }
@@ -277,11 +299,6 @@ impl Peer {
             env.effects.push(Effect::Close(oldest, AttemptResult::Ended));
         }
     }
-}
-
-/// Whether there are more connections than are maintained for being used again.
-fn is_surplus(connections: usize, limits: &Limits) -> bool {
-    connections > limits.maintained_connections
 }
 
 fn is_smaller(own: NodeId, other: NodeId) -> bool {

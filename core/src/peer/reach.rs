@@ -4,6 +4,7 @@
 
 use core::time::Duration;
 
+use super::sessions::Held;
 use super::way::Next;
 use super::{Peer, paths};
 use crate::action::{Action, TransportAction};
@@ -23,8 +24,10 @@ impl Peer {
     /// Does the next thing that brings what waits on its way.
     pub(super) fn reach(&mut self, env: &mut Env) {
         if !self.paths.is_empty() {
-            for on in self.paths.ids() {
-                self.meet(env, on);
+            for at in 0..self.paths.len() {
+                if let Some(on) = self.paths.nth(at) {
+                    self.meet(env, on);
+                }
             }
             return;
         }
@@ -54,13 +57,15 @@ impl Peer {
 
     /// Whether anything is to go to the peer that would be worth a dial.
     fn wants_path(&self) -> bool {
-        self.waits() || self.sessions.iter().any(super::sessions::Held::wants_path)
+        self.waits() || self.sessions.iter().any(Held::wants_path)
     }
 
     pub(super) fn reach_deadline(&self, env: &Env) -> Option<Instant> {
-        if !self.paths.is_empty() {
+        let dial = self.way.dial().and_then(|dial| env.connections.get(dial.connection));
+        if !self.paths.is_empty() || dial.is_some_and(Connection::is_open) {
             // A handshake that is due may not be begun yet.
-            return Some(self.next_handshake).filter(|at| *at > env.now && self.wants_session(env));
+            let wanted = self.handshake.is_none() && (self.paths.is_empty() || self.wants_session(env));
+            return Some(self.next_handshake).filter(|at| *at > env.now && wanted);
         }
         match self.way.next(env.now) {
             Next::Wait(until) if self.wants_path() => until,
@@ -82,6 +87,11 @@ impl Peer {
     /// There is no place for a connection, and none will be made.
     pub(crate) fn finds_no_place(&mut self, env: &mut Env) {
         self.fail_waiting(env, Reason::RefusedHere(Refusal::TooManyConnections));
+    }
+
+    /// There is no place for a session with it, and none will be made.
+    pub(crate) fn finds_no_session(&mut self, env: &mut Env) {
+        self.fail_waiting(env, Reason::RefusedHere(Refusal::TooManySessions));
     }
 
     /// A connection is open: sees to it that the two share a session that the peer still holds, and that sessions in which something is
@@ -109,12 +119,9 @@ impl Peer {
 
     /// Whether a handshake is to be made: there is no session for what waits, one is in doubt, or the best is due to be replaced.
     fn wants_session(&self, env: &Env) -> bool {
-        let in_doubt = |held: &super::sessions::Held| {
-            held.session.is_confirmed() && !held.session.is_idle() && (held.session.is_doubted() || held.stale)
-        };
         let best = self.sessions.best();
         let lacks = self.waits() && best.is_none_or(|held| held.stale || held.session.is_doubted());
-        lacks || self.sessions.iter().any(in_doubt) || self.renews(env)
+        lacks || self.sessions.iter().any(Held::is_in_doubt) || self.renews(env)
     }
 
     /// Nobody waits for the peer any more: a dial that goes on would be for nothing. But once it is open the peer may have met this node on it
@@ -128,7 +135,7 @@ impl Peer {
             env.effects.push(Effect::Close(dial.connection, AttemptResult::Ended));
         }
         self.way.rest();
-        self.drop_handshake();
+        self.drop_handshake(env);
     }
 
     /// Nothing is left to try: what never left fails fast. What has left does so only if the very address over which it went refuses now:
@@ -152,7 +159,7 @@ impl Peer {
         let awaited = self.wants_path();
         let Env { now, random, .. } = env;
         self.way.give_up(awaited, *now, |about: Duration| paths::jittered(random, about));
-        self.drop_handshake();
+        self.drop_handshake(env);
     }
 
     /// Every query that has no number ends for this reason.

@@ -48,10 +48,6 @@ pub(super) struct Held {
 pub(super) struct Sessions(Vec<Held>);
 
 impl Sessions {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -148,6 +144,11 @@ impl Held {
     /// Whether this node has something to say or waits for something in it, and would dial for that.
     pub(super) fn wants_path(&self) -> bool {
         self.session.outstanding() > 0 || self.dialled && !self.session.is_idle()
+    }
+
+    /// Whether something is under way in it and the peer may not hold it any more.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.session.is_confirmed() && !self.session.is_idle() && (self.session.is_doubted() || self.stale)
     }
 
     /// Whether it may be erased: nothing is under way in it, or it has had no path for long.

@@ -83,7 +83,7 @@ fn whoever_loses_power_is_missed_by_nobody_until_it_is_back() {
     // What was sent is answered by the end of the connection, as soon as somebody is there to do so.
     scene.start(peer);
     scene.run(10 * MILLISECOND);
-    assert_eq!((scene.failure(asker, asked).reason, scene.runs(b"into the void")), (Reason::ConnectionLost, 0));
+    assert_eq!((scene.failure(asker, asked).reason, scene.runs(b"into the void")), (Reason::LostByPeer, 0));
     let asked = scene.ask(asker, peer, query(ECHO, b"again"));
     scene.run_secs(1);
     assert_eq!(scene.reply(asker, asked), b"again");
@@ -135,6 +135,19 @@ fn a_clock_that_is_set_back_makes_its_own_node_wait_longer_and_no_other() {
     scene.run_secs(100);
     assert_eq!(scene.verdict(asker, asked).0, began + 90 * SECOND);
     assert_eq!(scene.verdict(peer, backwards).0, began + 60 * SECOND);
+    assert_eq!(scene.world.violations(), [""; 0]);
+}
+
+#[test]
+fn a_clock_that_goes_too_fast_or_too_slow_is_gone_by_and_no_other() {
+    let (mut scene, asker, peer, began) = connected();
+    scene.world.set_drift(asker, 500);
+    scene.world.set_drift(peer, -500);
+    let asked = scene.ask(asker, peer, query(NEVER, b"one"));
+    let backwards = scene.ask(peer, asker, query(NEVER, b"other"));
+    scene.run_secs(100);
+    assert_eq!(scene.verdict(asker, asked).0, began + Duration::from_micros(59_970_015));
+    assert_eq!(scene.verdict(peer, backwards).0, began + Duration::from_micros(60_030_016));
     assert_eq!(scene.world.violations(), [""; 0]);
 }
 

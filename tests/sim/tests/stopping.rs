@@ -86,7 +86,7 @@ fn nothing_new_is_begun() {
     let address = scene.world.address(peer);
     scene.world.with(node, |node, now| {
         let strategies = Strategies { addresses: vec![address], relays: Vec::new() };
-        assert_eq!(node.query(now, to, query(ECHO, b"?")).unwrap_err().0, Refusal::ShuttingDown);
+        assert_eq!(node.query(now, to, query(ECHO, b"?")).unwrap_err().why, Refusal::ShuttingDown);
         assert_eq!(node.announce(now, strategies), Err(Refusal::ShuttingDown));
         assert_eq!(node.learn(now, record), Err(Refusal::ShuttingDown));
         assert_eq!(node.discover(now, 1), Err(Refusal::ShuttingDown));
@@ -124,7 +124,9 @@ fn a_query_that_would_have_to_go_again_fails_at_once() {
         peer.node.handle(now, Event::Closed(connection, Ending::Broken));
         let mut actions = iter::from_fn(|| peer.node.poll());
         let verdict = actions.find_map(|action| match action {
-            Action::Deliver(Delivery::Verdict(_, Verdict::Failed(failure))) => Some((failure.reason, failure.executed)),
+            Action::Deliver(Delivery::Verdict { verdict: Verdict::Failed(failure), .. }) => {
+                Some((failure.reason, failure.executed))
+            }
             _ => None,
         });
         assert_eq!(verdict, Some((Reason::RefusedHere(Refusal::ShuttingDown), Executed::No)));
