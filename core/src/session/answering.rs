@@ -97,6 +97,11 @@ impl Answering {
         self.entries.is_empty()
     }
 
+    /// Of how many numbers something is remembered.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether the peer lets refusals pile up, as no honest one does.
     pub(super) fn is_flooded(&self) -> bool {
         self.refusals > MOST_REFUSALS

@@ -145,6 +145,16 @@ impl Asking {
         says
     }
 
+    /// Whether the peer is to be told that nobody waits for this number.
+    pub(super) fn is_cancelled(&self, number: u64) -> bool {
+        self.cancelled.contains_key(&number)
+    }
+
+    /// How much of all that may be waiting to be said.
+    pub(super) fn words(&self) -> usize {
+        self.outstanding.len() + self.cancelled.len()
+    }
+
     pub(super) fn cancel_acknowledged(&mut self, number: u64) {
         self.cancelled.remove(&number);
     }

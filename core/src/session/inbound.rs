@@ -122,6 +122,7 @@ impl Session {
         if let Some(path) = path.filter(|_| asks) {
             self.receipt.owe(now, path, bytes, at_once);
         }
+        self.tidy();
     }
 
     /// Something about one of this node's own numbers. Of one that is settled it means nothing; one that was never used breaks the rules.

@@ -422,6 +422,7 @@ impl Session {
             self.asking.cancel(number, deadline);
             self.queue.push(Row::First, Waiting::new(Thing::Cancel, number));
         }
+        self.tidy();
         Some(GivenUp { message, withdrawn })
     }
 
@@ -624,6 +625,22 @@ impl Session {
     pub(crate) fn charged(&self) -> [usize; 5] {
         let [assembly, replies, incoming, long, entries] = self.answering.charged();
         [assembly + self.asking.assembly_bytes(), replies, incoming, long + self.asking.long(), entries]
+    }
+
+    /// What needs not be said any more leaves the queue, if it is much: whoever asks and cancels, and reads nothing, is not to fill it.
+    fn tidy(&mut self) {
+        if self.queue.len() <= 4 * (self.asking.words() + self.answering.len()) + 64 {
+            return;
+        }
+        let Self { queue, asking, answering, .. } = self;
+        queue.tidy(|Waiting { what, number, .. }| match (what, answering.get(number)) {
+            (Thing::Query, _) => asking.get(number).is_some(),
+            (Thing::Cancel, _) => asking.is_cancelled(number),
+            (Thing::Reply, Some(Entry::Answered(_)))
+            | (Thing::Refuse, Some(Entry::Refused { .. }))
+            | (Thing::Forgotten, Some(Entry::Forgotten)) => true,
+            (Thing::Reply | Thing::Refuse | Thing::Forgotten, _) => false,
+        });
     }
 
     /// What a lost record carried goes again, before everything new.

@@ -1,6 +1,6 @@
 //! What waits to be sealed in one session, in which order.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use core::mem::replace;
 
 use super::outgoing::Outgoing;
@@ -21,7 +21,7 @@ impl Waiting {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Thing {
     Query,
     Reply,
@@ -60,6 +60,20 @@ impl Queue {
 
     pub(super) fn push(&mut self, row: Row, waiting: Waiting) {
         self.row(row).push_back(waiting);
+    }
+
+    /// How many places are taken.
+    pub(super) fn len(&self) -> usize {
+        self.first.len() + self.short.len() + self.long.len() + self.pieces.len()
+    }
+
+    /// Only what is `live` keeps its place, and one in each row.
+    pub(super) fn tidy(&mut self, is_live: impl Fn(Waiting) -> bool) {
+        for row in [&mut self.first, &mut self.short, &mut self.long, &mut self.pieces] {
+            let mut seen = BTreeSet::new();
+            row.retain(|waiting| is_live(*waiting) && seen.insert((waiting.what, waiting.number)));
+            row.shrink_to_fit();
+        }
     }
 
     /// It was taken and did not fit.

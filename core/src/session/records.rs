@@ -20,8 +20,8 @@ use super::window::WIDTH;
 use crate::time::Instant;
 use crate::wire::frame::{PieceOf, Runs};
 
-/// So many things in records that are lost are remembered, in case that a late acknowledgement names them.
-const MOST_LOST: usize = 4096;
+/// So many things in records may be remembered. Nothing more is sealed before some of them are settled.
+const MOST_CONTENTS: usize = 4096;
 
 /// Memory for so many of each is kept while there is nothing to remember.
 const KEPT: usize = 8;
@@ -226,7 +226,11 @@ impl Records {
     }
 
     /// Whether a record with this counter may be sealed: it must not push one out of the peer's window that is still open.
-    pub(super) fn has_room(&self, counter: u64) -> bool {
+    pub(super) fn has_room(&mut self, counter: u64) -> bool {
+        self.trim();
+        if self.contents.len() >= MOST_CONTENTS {
+            return false;
+        }
         let lowest = self.notes.iter().find(|note| note.fate == Fate::Open && !note.is_exempt());
         lowest.is_none_or(|note| counter < note.counter.saturating_add(WIDTH))
     }
@@ -389,9 +393,9 @@ impl Records {
         }
     }
 
-    /// Forgets what is settled if that is much: whoever ends path after path is not to fill the memory.
+    /// Forgets what is settled if there is too much: whoever ends path after path is not to fill the memory.
     fn trim(&mut self) {
-        if self.contents.len() <= MOST_LOST {
+        if self.contents.len() < MOST_CONTENTS {
             return;
         }
         let (notes, mut contents) = (core::mem::take(&mut self.notes), core::mem::take(&mut self.contents));

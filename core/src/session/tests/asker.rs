@@ -294,11 +294,8 @@ fn a_session_that_ends_tells_how_far_each_query_had_come() {
     bench.send(B);
     bench.deliver(B);
     let Bench { ends: [mut asker, _], .. } = bench;
-    let mut account = crate::admission::Account {
-        of_peer: &mut asker.charges,
-        of_all: &mut asker.all,
-        limits: &asker.limits,
-    };
+    let mut account =
+        crate::admission::Account { of_peer: &mut asker.charges, of_all: &mut asker.all, limits: &asker.limits };
     let ended = asker.session.end(&mut account);
     let progress: Vec<_> = ended.asked.iter().map(|asked| (asked.number, asked.progress)).collect();
     let [here, left, there] = [Progress::Here, Progress::Left, Progress::There];

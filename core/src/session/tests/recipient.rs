@@ -4,9 +4,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::bench::{A, B, Bench, Heard, MS, Policy, SEC};
+use crate::session::RuleBroken;
 use crate::session::answering::Entry;
 use crate::session::numbers::Number;
-use crate::session::RuleBroken;
 use crate::wire::code::{RefuseCode, ReplyCode};
 use crate::wire::frame::{Frame, PieceOf};
 
@@ -370,4 +370,35 @@ fn whoever_lets_refusals_pile_up_breaks_the_rules() {
         bench.forges(A, 0, &[part_of(number)]);
     }
     assert_eq!(bench.forge(A, 0, &[part_of(4097)]), Err(RuleBroken));
+}
+
+#[test]
+fn whoever_asks_and_cancels_and_reads_nothing_fills_no_queue() {
+    let mut bench = Bench::new();
+    bench.ends[B].policy = Policy::Refuse(RefuseCode::UnknownType);
+    bench.forges(A, 0, &[part_of(1), Frame::Cancel { number: 1 }]);
+    for number in 2..5_000 {
+        bench.forges(A, 0, &[part_of(1), Frame::Cancel { number: 1 }, part_of(number), Frame::Cancel { number }]);
+        assert!(bench.ends[B].session.queue.len() < 100, "{number}");
+    }
+    bench.forges(A, 0, &[part_of(1)]);
+    bench.cut_at(A, 0);
+    assert_eq!(words(&mut bench), ["REFUSE 1 RefusedBefore"]);
+}
+
+#[test]
+fn whoever_acknowledges_nothing_hears_no_more_after_a_while() {
+    let mut bench = Bench::new();
+    bench.ends[B].policy = Policy::Refuse(RefuseCode::UnknownType);
+    bench.ends[B].is_checked = false;
+    bench.ends[B].limits.assembly_bytes_per_peer = 0;
+    for number in (0..10_000).step_by(100) {
+        let frames: Vec<_> = (number..number + 100).map(part_of).collect();
+        bench.forges(A, 0, &frames);
+        bench.send(B);
+        bench.paths[0].flight[B].clear();
+        let frames: Vec<_> = (number..number + 100).map(|number| Frame::Cancel { number }).collect();
+        bench.forges(A, 0, &frames);
+    }
+    assert!(bench.ends[B].session.records.bytes() < 300_000);
 }
