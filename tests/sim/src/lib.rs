@@ -153,4 +153,4 @@ pub use link::{Chunks, Network};
 pub use nat::{Nat, NatBehaviour};
 pub use stranger::{Line, MAX_UNSENT, Stranger, StrangerAction, StrangerEvent, StrangerIndex};
 pub use usage::beyond_limits;
-pub use world::{Directory, NodeIndex, World};
+pub use world::{Directory, NodeIndex, Recorder, World};

@@ -33,8 +33,11 @@ struct Arguments {
     /// For how many simulated hours things go wrong [default: until forty things have happened]
     #[arg(long, value_name = "H", allow_negative_numbers = true)]
     hours: Option<f64>,
+    /// Let packets vanish as well, from connections that live on
+    #[arg(long)]
+    losses: bool,
     /// Play this script instead of a seed; `-` is standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "nodes", "hours"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "nodes", "hours", "losses"])]
     script: Option<PathBuf>,
     /// Print what happened, line by line; for one seed or a script only
     #[arg(long)]
@@ -113,6 +116,9 @@ fn settings(arguments: &Arguments) -> Result<Settings, String> {
         let time =
             Duration::try_from_secs_f64(hours * 3600.0).map_err(|_| refused("--hours", ImpossibleSetting::Time))?;
         settings = settings.lasting(time).map_err(|why| refused("--hours", why))?;
+    }
+    if arguments.losses {
+        settings = settings.losing();
     }
     Ok(settings)
 }

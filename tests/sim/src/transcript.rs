@@ -90,6 +90,16 @@ pub enum What {
     Directory(Directory),
     /// The next connection breaks in the middle.
     NextConnectionBreaks { bytes: usize },
+    /// Of a thousand packets so many vanish from now on.
+    Loss { per_mille: u64 },
+    /// The next packet that it sends another node will vanish.
+    LosesNext { to: NodeIndex },
+    /// A packet that it sent vanishes.
+    Lost { to: NodeIndex, bytes: usize },
+    /// All packets are recorded from now on.
+    PacketsRecorded,
+    /// Packets that were sent to it before come again: as if this node sent them, or from a stranger.
+    Replayed { from: Option<NodeIndex>, packets: usize, bytes: usize },
     /// The adversary plays a trick on it.
     Tricked(Trick),
     /// How the adversary treats whoever asks it something, from now on.
@@ -188,6 +198,15 @@ impl Names {
             What::Directory(Directory::Wrong) => "the directory answers what is wrong".into(),
             What::Directory(Directory::Gone) => "the directory has forgotten everybody".into(),
             What::NextConnectionBreaks { bytes } => format!("the next connection will break after {bytes} bytes"),
+            What::Loss { per_mille: 0 } => "no packet vanishes any more".into(),
+            What::Loss { per_mille } => format!("of a thousand packets {per_mille} vanish from now on"),
+            What::LosesNext { to } => format!("will lose the next packet to {}", self.of(*to)),
+            What::Lost { to, bytes } => format!("loses a packet to {}: {bytes} bytes", self.of(*to)),
+            What::PacketsRecorded => "all packets are recorded from now on".into(),
+            What::Replayed { from, packets, bytes } => {
+                let whence = from.map_or_else(|| "by a stranger".to_owned(), |from| format!("as by {}", self.of(from)));
+                format!("is sent {packets} packets again, {bytes} bytes, {whence}")
+            }
             What::Tricked(trick) => format!("suffers a trick of the adversary's: {trick}"),
             What::Manner(manner) => format!("the adversary {manner} from now on"),
             What::AsksAdversary { type_name, bytes, hard } => {

@@ -16,7 +16,7 @@ const SEGMENT: usize = 1460;
 /// It draws from a source of its own, so that what happens on one link changes nothing on another.
 #[derive(Debug)]
 pub(crate) struct Pipe {
-    choice: Choice,
+    pub(crate) choice: Choice,
     bytes: VecDeque<u8>,
     /// How many of the bytes arrive when.
     arrivals: VecDeque<(Instant, usize)>,

@@ -59,6 +59,17 @@ pub enum Step {
     Cut { one: usize, other: usize },
     /// The next connection that opens breaks once it has carried so many bytes.
     BreakNext { bytes: usize },
+    /// Of a thousand packets between nodes so many vanish, and their connections live on.
+    Loss { per_mille: u64 },
+    /// The next packet vanishes that one node sends another, and its connection lives on.
+    LoseNext { from: usize, to: usize },
+    /// From now on every packet is recorded.
+    RecordPackets,
+    /// So many packets that were sent to a node before, from the one of this number on, come again on its newest connection with
+    /// another.
+    Replay { from: usize, to: usize, first: usize, packets: usize },
+    /// They come again from a stranger, on a connection of its own.
+    ReplayAsStranger { to: usize, first: usize, packets: usize },
     /// A node's process is killed: its connections break.
     Crash { node: usize },
     /// A node's machine loses its power: its peers hear nothing of it.
@@ -121,10 +132,18 @@ impl Step {
     /// The nodes that it mentions.
     pub(crate) fn nodes_mut(&mut self) -> Vec<&mut usize> {
         match self {
-            Self::Wait(_) | Self::BreakNext { .. } | Self::Directory(_) | Self::Manner(_) | Self::Heal => Vec::new(),
+            Self::Wait(_)
+            | Self::BreakNext { .. }
+            | Self::Loss { .. }
+            | Self::RecordPackets
+            | Self::Directory(_)
+            | Self::Manner(_)
+            | Self::Heal => Vec::new(),
             Self::Ask { from: one, to: other, .. }
             | Self::Notify { from: one, to: other }
             | Self::Cut { one, other }
+            | Self::LoseNext { from: one, to: other }
+            | Self::Replay { from: one, to: other, .. }
             | Self::Block { from: one, to: other, .. }
             | Self::Outdate { node: one, peer: other } => vec![one, other],
             Self::Cancel { node }
@@ -144,6 +163,7 @@ impl Step {
             | Self::Forget { node }
             | Self::Expect { node, .. }
             | Self::Trick { node, .. }
+            | Self::ReplayAsStranger { to: node, .. }
             | Self::AskAdversary { from: node, .. } => vec![node],
         }
     }

@@ -10,8 +10,8 @@ use crate::transcript::behaviour;
 use crate::{Directory, MAX_DRIFT, Nat, NatBehaviour, usage};
 
 /// What a line may begin with.
-const COMMANDS: &str = "seed, network, node, wait, ask, notify, cancel, answer, cut, break-next, crash, power-off, start, wipe, \
-                        freeze, thaw, isolate, rejoin, block, unblock, clock, drift, nat, no-nat, open, close, forget, \
+const COMMANDS: &str = "seed, network, node, wait, ask, notify, cancel, answer, cut, break-next, loss, lose-next, \
+                        record-packets, replay, replay-as-stranger, crash, power-off, start, wipe, freeze, thaw, isolate, rejoin, block, unblock, clock, drift, nat, no-nat, open, close, forget, \
                         directory, outdate, expect, trick, manner, ask-adversary, heal";
 
 const BEHAVIOURS: [NatBehaviour; 3] =
@@ -19,6 +19,9 @@ const BEHAVIOURS: [NatBehaviour; 3] =
 
 /// The hard timeout of a query that names none.
 const USUAL_HARD: Duration = Duration::from_secs(20);
+
+/// So many packets come again at once at most.
+const MOST_REPLAYED: usize = 1000;
 
 impl Step {
     /// As a command about these nodes: what [`Step::read`] reads.
@@ -36,6 +39,15 @@ impl Step {
             Self::Answer { node } => format!("answer {}", name(node)),
             Self::Cut { one, other } => format!("cut {} {}", name(one), name(other)),
             Self::BreakNext { bytes } => format!("break-next {}", size_in_words(bytes)),
+            Self::Loss { per_mille } => format!("loss {per_mille}"),
+            Self::LoseNext { from, to } => format!("lose-next {} {}", name(from), name(to)),
+            Self::RecordPackets => "record-packets".into(),
+            Self::Replay { from, to, first, packets } => {
+                format!("replay {} {} first={first} packets={packets}", name(from), name(to))
+            }
+            Self::ReplayAsStranger { to, first, packets } => {
+                format!("replay-as-stranger {} first={first} packets={packets}", name(to))
+            }
             Self::Crash { node } => format!("crash {}", name(node)),
             Self::PowerOff { node } => format!("power-off {}", name(node)),
             Self::Start { node } => format!("start {}", name(node)),
@@ -85,6 +97,22 @@ impl Step {
             Some("cut") => Self::Cut { one: node(words, nodes)?, other: node(words, nodes)? },
             Some("break-next") => {
                 Self::BreakNext { bytes: words.take("a size above zero", |word| size(word).filter(|&size| size > 0))? }
+            }
+            Some("loss") => {
+                let per_mille = |word: &str| word.parse().ok().filter(|&share| share <= 1000);
+                Self::Loss { per_mille: words.take("how many of a thousand packets", per_mille)? }
+            }
+            Some("lose-next") => Self::LoseNext { from: node(words, nodes)?, to: node(words, nodes)? },
+            Some("record-packets") => Self::RecordPackets,
+            Some("replay") => {
+                let (from, to) = (node(words, nodes)?, node(words, nodes)?);
+                let (first, packets) = read_packets(words)?;
+                Self::Replay { from, to, first, packets }
+            }
+            Some("replay-as-stranger") => {
+                let to = node(words, nodes)?;
+                let (first, packets) = read_packets(words)?;
+                Self::ReplayAsStranger { to, first, packets }
             }
             Some("crash") => Self::Crash { node: node(words, nodes)? },
             Some("power-off") => Self::PowerOff { node: node(words, nodes)? },
@@ -153,6 +181,23 @@ fn read_question_to_adversary(words: &mut Words<'_>, nodes: &[Setup]) -> Result<
         Ok(())
     })?;
     Ok(Step::AskAdversary { from, type_name, bytes, hard })
+}
+
+/// Which of the packets that were recorded.
+fn read_packets(words: &mut Words<'_>) -> Result<(usize, usize), Malformed> {
+    let (mut first, mut packets) = (0, 1);
+    words.settings(|name, value| {
+        match name {
+            "first" => first = value.parse().map_err(|_| "first= and a whole number")?,
+            "packets" => {
+                let known = value.parse().ok().filter(|count| (1..=MOST_REPLAYED).contains(count));
+                packets = known.ok_or("packets= and a number from 1 to 1000")?;
+            }
+            _ => return Err("one of first=, packets=".to_owned()),
+        }
+        Ok(())
+    })?;
+    Ok((first, packets))
 }
 
 fn body_size(value: &str) -> Result<usize, &'static str> {

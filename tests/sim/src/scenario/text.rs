@@ -53,6 +53,11 @@ impl fmt::Display for Scenario {
 /// | `answer NODE` | [`Step::Answer`] |
 /// | `cut ONE OTHER` | [`Step::Cut`] |
 /// | `break-next SIZE` | [`Step::BreakNext`] |
+/// | `loss SHARE` | [`Step::Loss`]: how many of a thousand packets |
+/// | `lose-next FROM TO` | [`Step::LoseNext`] |
+/// | `record-packets` | [`Step::RecordPackets`] |
+/// | `replay FROM TO [first=NUMBER] [packets=COUNT]` | [`Step::Replay`]; one, the oldest |
+/// | `replay-as-stranger TO [first=NUMBER] [packets=COUNT]` | [`Step::ReplayAsStranger`] |
 /// | `crash`, `power-off`, `start`, `wipe`, `freeze`, `thaw NODE` | the steps of these names |
 /// | `isolate NODE`, `rejoin NODE` | [`Step::Silence`] |
 /// | `block FROM TO`, `unblock FROM TO` | [`Step::Block`] |
@@ -179,6 +184,12 @@ mod tests {
 > answer bob
 > cut alice bob
 > break-next 77B
+> loss 20
+> loss 0
+> lose-next alice bob
+> record-packets
+> replay alice bob first=3 packets=2
+> replay-as-stranger bob first=0 packets=1000
 > crash alice
 > start alice
 > wipe alice
@@ -236,6 +247,8 @@ mod tests {
             ("> network chunks=big", "line 3: \"chunks=big\" will not do, but chunks= and one of single"),
             ("> crash bob now", "line 3: \"now\" will not do, but the end of the line"),
             ("> drift bob +501ppm", "line 3: \"+501ppm\" will not do, but a number from -500ppm to +500ppm"),
+            ("> loss 1001", "line 3: \"1001\" will not do, but how many of a thousand packets"),
+            ("> replay alice bob packets=0", "line 3: \"packets=0\" will not do, but packets= and a number from 1"),
             ("> expect bob cakes=3", "line 3: \"cakes=3\" will not do, but a number of something: connections="),
             ("> heal\n> node carol", "line 4: \"node\" will not do, but at most 1000 nodes, all of them before"),
         ];

@@ -34,6 +34,7 @@ pub use sweep::{Total, sweep};
 pub struct Settings {
     nodes: Option<usize>,
     lasts: Option<Duration>,
+    loses: bool,
 }
 
 impl Settings {
@@ -68,6 +69,11 @@ impl Settings {
         } else {
             Ok(Self { lasts: Some(time), ..self })
         }
+    }
+
+    /// In some storms packets vanish from connections that live on.
+    pub fn losing(self) -> Self {
+        Self { loses: true, ..self }
     }
 }
 
@@ -204,10 +210,11 @@ impl Recording {
 impl Source {
     /// The command that repeats it.
     pub fn command(&self) -> Option<String> {
-        let Self::Seed(seed, Settings { nodes, lasts }) = self else { return None };
+        let Self::Seed(seed, Settings { nodes, lasts, loses }) = self else { return None };
         let nodes = nodes.map_or(String::new(), |nodes| format!(" --nodes {nodes}"));
         let hours = lasts.map_or(String::new(), |time| format!(" --hours {}", time.as_secs_f64() / 3600.0));
-        Some(format!("cargo run --release -p egtp-sim -- --seed {seed}{nodes}{hours} --trace"))
+        let losses = if *loses { " --losses" } else { "" };
+        Some(format!("cargo run --release -p egtp-sim -- --seed {seed}{nodes}{hours}{losses} --trace"))
     }
 }
 

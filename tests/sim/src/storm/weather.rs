@@ -1,6 +1,6 @@
 //! What goes wrong, and when: steps drawn one after the other from one source of choice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use egtp::{Limits, Rate, Throttle, Timers};
@@ -25,10 +25,19 @@ const LADEN_QUERIES: usize = 30;
 const LADEN_NODES: usize = 3;
 const LADEN_BODY: usize = 20_000;
 
+/// Among more nodes than these, more happens: so many things for each node more, and so many queries among them. They follow each other
+/// the faster, so that it all takes as long.
+const FEW: usize = 5;
+const HAPPENINGS_PER_NODE: usize = 2;
+const QUERIES_PER_NODE: usize = 1;
+
+/// There, a node mostly deals with those around it, of which there are so many on each side.
+const NEAR: usize = 2;
+
 /// A partition lasts so long at least.
 const LEAST_PARTITION: Duration = Duration::from_secs(1);
 
-/// Only the first so many nodes are parted from each other.
+/// Only so many nodes are parted from each other: the first ones, or those around one of them.
 const MOST_PARTITIONED: usize = 16;
 
 /// Draws the steps of a scenario. They end with [`Step::Heal`].
@@ -41,6 +50,8 @@ pub(super) struct Weather {
     /// Unless a time is set, so many things happen, and so many queries are asked among them.
     happenings: usize,
     queries: usize,
+    /// How many times faster than among few nodes one thing follows the other.
+    haste: u64,
     happened: usize,
     asked: usize,
     /// How much time all the waits together have taken.
@@ -57,6 +68,10 @@ pub(super) struct Weather {
     clocks_jump: bool,
     /// Whether nodes' clocks go too fast or too slow.
     clocks_drift: bool,
+    /// Whether packets vanish.
+    loses: bool,
+    /// Whether what was sent comes again.
+    recorded: bool,
     /// Whether two nodes have more to say to each other than their link soon carries.
     laden: bool,
 }
@@ -86,6 +101,7 @@ impl Weather {
         let hostile = guest < 250 && !cramped;
         let clocks_jump = (250..400).contains(&guest);
         let laden = (400..550).contains(&guest);
+        let recorded = (550..700).contains(&guest);
         if laden {
             make_slow(&mut choice, &mut network);
         }
@@ -105,13 +121,18 @@ impl Weather {
         // An adversary's judge knows one clock only.
         let clocks_drift = choice.per_mille(300) && !hostile;
         let scenario = Scenario { seed, network, nodes, steps: Vec::new() };
+        let usual = if laden { (LADEN_HAPPENINGS, LADEN_QUERIES) } else { (HAPPENINGS, QUERIES) };
+        // Through a given time as much happens among many nodes as among few.
+        let more = if settings.lasts.is_some() { 0 } else { count.saturating_sub(FEW) };
+        let loses = settings.loses && choice.per_mille(500);
         let mut weather = Self {
             choice,
             nodes: count,
             longest: if network.chunks == Chunks::Single { 3_000 } else { 60_000 },
             lasts: settings.lasts,
-            happenings: if laden { LADEN_HAPPENINGS } else { HAPPENINGS },
-            queries: if laden { LADEN_QUERIES } else { QUERIES },
+            happenings: usual.0 + HAPPENINGS_PER_NODE * more,
+            queries: usual.1 + QUERIES_PER_NODE * more,
+            haste: (1 + HAPPENINGS_PER_NODE * more / usual.0) as u64,
             elapsed: Duration::ZERO,
             due: BTreeMap::new(),
             scheduled: 0,
@@ -122,8 +143,13 @@ impl Weather {
             hostile,
             clocks_jump,
             clocks_drift,
+            loses,
+            recorded,
             laden,
         };
+        if recorded {
+            weather.later(Duration::ZERO, Step::RecordPackets);
+        }
         for node in (0..count).filter(|_| clocks_drift) {
             let step = weather.drift(node);
             weather.later(Duration::ZERO, step);
@@ -141,12 +167,13 @@ impl Weather {
 
     /// Some of what happens comes all at once, some while the last thing is still under way.
     fn wait(&mut self) -> Duration {
-        let mut pause = match self.choice.below(4) {
-            _ if self.laden => Duration::from_micros(self.choice.below(1_000_000)),
-            0 => Duration::ZERO,
-            1 => Duration::from_micros(self.choice.below(50_000)),
-            _ => Duration::from_micros(self.choice.below(2_000_000)),
+        let micros = match self.choice.below(4) {
+            _ if self.laden => self.choice.below(1_000_000),
+            0 => 0,
+            1 => self.choice.below(50_000),
+            _ => self.choice.below(2_000_000),
         };
+        let mut pause = Duration::from_micros(micros / self.haste);
         // It never passes what is to come.
         if let Some((&(at, _), _)) = self.due.first_key_value() {
             pause = pause.min(at.saturating_sub(self.elapsed));
@@ -164,31 +191,35 @@ impl Weather {
     /// Something happens: more often a query than a misfortune.
     fn happening(&mut self) -> Step {
         self.happened += 1;
-        let node = if self.laden { self.choice.index(2) } else { self.any_node() };
+        let node = if self.laden && self.nodes <= FEW { self.choice.index(2) } else { self.any_node() };
         let happenings = match (self.hostile, self.clocks_jump) {
             _ if self.laden => 24,
+            _ if self.recorded => 46,
             (true, _) => 50,
             (false, true) => 43,
             (false, false) => 40,
         };
-        match self.choice.below(happenings) {
+        let losses = if self.loses { 4 } else { 0 };
+        match self.choice.below(happenings + losses) {
+            rare if rare >= happenings => self.lose(node),
+            40..46 if self.recorded => self.replay(node),
             40..43 if self.clocks_jump => self.jump(node),
             0..14 => self.ask(node),
-            14..16 => Step::Notify { from: node, to: self.any_node() },
+            14..16 => Step::Notify { from: node, to: self.partner_of(node) },
             16 => Step::Cancel { node },
             17 => Step::Answer { node },
-            18..20 => Step::Cut { one: node, other: self.any_node() },
-            20 => Step::BreakNext { bytes: self.choice.index(2000) + 1 },
+            18..20 => Step::Cut { one: node, other: self.partner_of(node) },
+            20 if self.concerns_all() => Step::BreakNext { bytes: self.choice.index(2000) + 1 },
             21..23 => self.passing(Step::Crash { node }, &[Step::Start { node }]),
             23 => self.passing(Step::Crash { node }, &[Step::Wipe { node }, Step::Start { node }]),
             24..26 => self.passing(Step::PowerOff { node }, &[Step::Start { node }]),
             26..28 => self.passing(Step::Freeze { node }, &[Step::Thaw { node }]),
             28..30 => self.passing(Step::Silence { node, silent: true }, &[Step::Silence { node, silent: false }]),
             30 => self.passing(Step::Listen { node, listening: false }, &[Step::Listen { node, listening: true }]),
-            31..33 => self.lying(),
+            31..33 if self.concerns_all() => self.lying(),
             33..36 => self.partition(node),
             36 => self.translate(node),
-            37 => Step::Outdate { node, peer: self.any_node() },
+            37 => Step::Outdate { node, peer: self.partner_of(node) },
             38 if self.clocks_drift => self.drift(node),
             40..45 => self.trick(node),
             45 => Step::Manner(Manner::ALL[self.choice.index(Manner::ALL.len())]),
@@ -220,6 +251,26 @@ impl Weather {
         Step::Drift { node, millionths: millionths - MAX_DRIFT }
     }
 
+    /// A packet vanishes, or a share of all of them for a while.
+    fn lose(&mut self, node: usize) -> Step {
+        if self.choice.per_mille(700) {
+            return Step::LoseNext { from: node, to: self.partner_of(node) };
+        }
+        let most = [10, 100][self.choice.index(2)];
+        let per_mille = 1 + self.choice.below(most);
+        self.passing(Step::Loss { per_mille }, &[Step::Loss { per_mille: 0 }])
+    }
+
+    /// Whatever was sent to a node before comes again.
+    fn replay(&mut self, from: usize) -> Step {
+        let (to, first, packets) = (self.partner_of(from), self.choice.index(1 << 16), 1 + self.choice.index(8));
+        if self.choice.per_mille(500) {
+            Step::Replay { from, to, first, packets }
+        } else {
+            Step::ReplayAsStranger { to, first, packets }
+        }
+    }
+
     fn trick(&mut self, node: usize) -> Step {
         let trick = Trick::ALL[self.choice.index(Trick::ALL.len())];
         if trick.crowds_others_out() { Step::Manner(Manner::Answers) } else { Step::Trick { node, trick } }
@@ -243,12 +294,13 @@ impl Weather {
     /// Some nodes, this one among them, do not reach the others for a while, nor perhaps the others them.
     fn partition(&mut self, node: usize) -> Step {
         let sides = self.choice.below(1 << self.nodes.min(MOST_PARTITIONED));
-        let is_here = |other: usize| other == node || (other < MOST_PARTITIONED && sides >> other & 1 == 1);
+        let first = if self.nodes <= MOST_PARTITIONED { 0 } else { node };
+        let concerned = (0..self.nodes.min(MOST_PARTITIONED)).map(|number| (number, (first + number) % self.nodes));
+        let is_here = |number: usize, other: usize| other == node || sides >> number & 1 == 1;
         let both_ways = self.choice.per_mille(500);
         let lasts = LEAST_PARTITION + Duration::from_micros(self.choice.below(8_000_000));
-        let concerned: BTreeSet<usize> = (0..self.nodes.min(MOST_PARTITIONED)).chain([node]).collect();
-        let (here, there): (Vec<usize>, Vec<usize>) = concerned.into_iter().partition(|&other| is_here(other));
-        for (from, to) in here.iter().flat_map(|&from| there.iter().map(move |&to| (from, to))) {
+        let (here, there): (Vec<_>, Vec<_>) = concerned.partition(|&(number, other)| is_here(number, other));
+        for (from, to) in here.iter().flat_map(|&(_, from)| there.iter().map(move |&(_, to)| (from, to))) {
             for (from, to) in [(from, to), (to, from)].into_iter().take(1 + usize::from(both_ways)) {
                 self.later(Duration::ZERO, Step::Block { from, to, blocked: true });
                 self.later(lasts, Step::Block { from, to, blocked: false });
@@ -265,7 +317,7 @@ impl Weather {
             return self.ask_much(from);
         }
         self.asked += 1;
-        let to = self.any_node();
+        let to = self.partner_of(from);
         let type_name = if self.choice.per_mille(500) { ASKED_FOR[self.choice.index(ASKED_FOR.len())] } else { ECHO };
         let bytes = match self.choice.below(16) {
             9..13 => self.choice.index(3_000),
@@ -285,9 +337,10 @@ impl Weather {
         Step::Ask { from, to, type_name, bytes, soft, hard }
     }
 
-    /// Something long is asked of the first or the second node by the other, and mostly the same the other way.
+    /// Something long is asked of the first or the second node by the other, or of one of many by the next, and mostly the same the
+    /// other way.
     fn ask_much(&mut self, from: usize) -> Step {
-        let (to, type_name, soft) = (1 - from, ECHO, None);
+        let (to, type_name, soft) = ((from ^ 1).min(self.nodes - 1), ECHO, None);
         let hard = Duration::from_micros(LONGEST_MICROS - self.choice.below(LONGEST_MICROS));
         let [bytes, back] = [(); 2].map(|()| 8 + self.choice.index(LADEN_BODY.min(self.longest)));
         self.asked += 1;
@@ -321,6 +374,19 @@ impl Weather {
 
     fn any_node(&mut self) -> usize {
         self.choice.index(self.nodes)
+    }
+
+    /// With whom a node deals: any node, itself too; among many mostly one of those around it.
+    fn partner_of(&mut self, node: usize) -> usize {
+        if self.nodes <= FEW || self.choice.per_mille(200) {
+            return self.any_node();
+        }
+        (node + self.nodes - NEAR + self.choice.index(2 * NEAR + 1)) % self.nodes
+    }
+
+    /// What concerns all nodes happens as often among many as among few.
+    fn concerns_all(&mut self) -> bool {
+        self.nodes <= FEW || self.choice.index(self.nodes) < FEW
     }
 }
 

@@ -40,7 +40,7 @@ impl World {
     /// At every instant, after every node was drained: its deadline is in the future; whatever is to be written or read on a
     /// connection has somebody waiting for it, since a hint came or the link is full, and a reply that is not sealed yet has
     /// other bytes before it; nothing is more than its limit allows, no byte more than the throttle does; and nothing that
-    /// was forbidden with [`World::forbid_on_links`] was written.
+    /// was forbidden with [`World::forbid_on_links`] was written. And there are no more steps than [`World::set_most_steps`] allows.
     pub fn violations(&self) -> &[String] {
         &self.checks.violations
     }
@@ -53,7 +53,20 @@ impl World {
 
     /// Whether so much went wrong that nothing is learned from more of it, and a clock that only crawls may stop.
     pub(super) fn has_failed(&self) -> bool {
-        self.checks.violations.len() >= KEPT
+        self.checks.violations.len() >= KEPT || self.is_exhausted()
+    }
+
+    /// Another step. The first one too many is a violation.
+    pub(super) fn count_step(&mut self) {
+        self.steps += 1;
+        if self.steps == self.most_steps.saturating_add(1) {
+            self.violate(&format!("the world does not come to rest: this is step {}", self.steps));
+        }
+    }
+
+    /// Whether there were too many steps.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.steps > self.most_steps
     }
 
     /// Looks at every host at which something happened at this instant. The clock is about to move.

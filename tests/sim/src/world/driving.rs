@@ -10,7 +10,9 @@ use super::{NodeIndex, World};
 impl World {
     /// Drains every node that was told something, and moves what it wants moved.
     pub(super) fn settle(&mut self) {
-        while let Some(index) = self.touched.pop_first() {
+        while !self.is_exhausted()
+            && let Some(index) = self.touched.pop_first()
+        {
             self.drive(index);
         }
     }
@@ -22,6 +24,7 @@ impl World {
             host.told = host.told.max(host.clock.at(self.now));
             node.handle(host.clock.at(self.now), event);
             self.events += 1;
+            self.count_step();
             self.touched.insert(index);
         }
     }
@@ -69,13 +72,17 @@ impl World {
             self.send(index, connection);
             self.drain(index);
         }
+        self.driven.insert(index);
         let deadline = self.next_deadline(index);
         self.schedule.set(Due::Deadline(index), deadline);
         self.checks.touched(index);
     }
 
     fn drain(&mut self, index: NodeIndex) {
-        while let Some(action) = self.hosts[index.0].node.as_mut().and_then(Node::poll) {
+        while !self.is_exhausted()
+            && let Some(action) = self.hosts[index.0].node.as_mut().and_then(Node::poll)
+        {
+            self.count_step();
             self.digest.action(self.now, index, &action);
             self.perform(index, action);
         }
@@ -118,9 +125,11 @@ impl World {
     /// Takes from a node what it wants written, as far as there is room, and notes whether it waits for bytes.
     fn send(&mut self, index: NodeIndex, connection: ConnectionId) {
         let Some(&end) = self.hosts[index.0].sockets.get(&connection) else { return };
-        while let Some(node) = &self.hosts[index.0].node {
+        while !self.is_exhausted()
+            && let Some(node) = &self.hosts[index.0].node
+        {
             let bytes = node.to_write(connection);
-            let count = self.links.write(end, self.now, &self.network, bytes);
+            let count = self.links.write(end, self.now, &self.network, bytes, &mut self.middle);
             if count == 0 {
                 break;
             }

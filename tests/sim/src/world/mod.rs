@@ -12,9 +12,11 @@ mod links;
 mod plaintext;
 mod rates;
 mod recent;
+mod recorder;
 mod schedule;
 mod strangers;
 mod streams;
+mod tap;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -36,10 +38,12 @@ use self::rates::Rates;
 use self::recent::Recent;
 use self::schedule::{Due, Schedule};
 use self::strangers::StrangerHost;
+use self::tap::Middle;
 use crate::choice::Choice;
 use crate::link::Network;
 
 pub use self::directory::Directory;
+pub use self::recorder::Recorder;
 
 /// The name of a node in its world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -77,15 +81,21 @@ pub struct World {
     directory: DirectoryService,
     /// Nodes that were told something and not drained since.
     touched: BTreeSet<NodeIndex>,
+    /// Nodes that were, since somebody asked for them.
+    driven: BTreeSet<NodeIndex>,
     deliveries: VecDeque<(NodeIndex, Delivery)>,
     buffer: Vec<u8>,
     events: u64,
+    /// How much nodes and strangers were told, and nodes asked for, and how much that may be in all.
+    steps: u64,
+    most_steps: u64,
     restless: bool,
     lazy: bool,
     digest: Digest,
     checks: Checks,
     rates: Rates,
     markers: Markers,
+    middle: Middle,
     notes: Recent<(Instant, NodeIndex, Note)>,
     lookups: Recent<(Instant, NodeIndex, NodeId)>,
     connects: Recent<(Instant, NodeIndex, SocketAddr)>,
@@ -113,15 +123,19 @@ impl World {
             breaking: BTreeSet::new(),
             directory: DirectoryService::new(seed),
             touched: BTreeSet::new(),
+            driven: BTreeSet::new(),
             deliveries: VecDeque::new(),
             buffer: Vec::new(),
             events: 0,
+            steps: 0,
+            most_steps: u64::MAX,
             restless: false,
             lazy: false,
             digest: Digest::default(),
             checks: Checks::default(),
             rates: Rates::default(),
             markers: Markers::default(),
+            middle: Middle::default(),
             notes: Recent::default(),
             lookups: Recent::default(),
             connects: Recent::default(),
@@ -177,6 +191,16 @@ impl World {
     pub fn node(&mut self, index: NodeIndex) -> &mut Node {
         self.touched.insert(index);
         self.hosts[index.0].node.as_mut().expect("the node is running")
+    }
+
+    /// A running node, to look at; nothing if it has crashed.
+    pub fn running(&self, index: NodeIndex) -> Option<&Node> {
+        self.hosts[index.0].node.as_ref()
+    }
+
+    /// The nodes at which something happened since this was asked last.
+    pub(crate) fn take_driven(&mut self) -> BTreeSet<NodeIndex> {
+        std::mem::take(&mut self.driven)
     }
 
     /// Does something with a node at the present instant, as its own clock tells it.
@@ -258,6 +282,17 @@ impl World {
     /// How many events nodes and strangers were told so far.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// How many steps there were so far: what nodes and strangers were told, and what nodes asked for.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// So many steps may there be in all. One more is a violation, and nothing happens any more: a world that does not come to rest
+    /// would fill the memory.
+    pub fn set_most_steps(&mut self, most: u64) {
+        self.most_steps = most;
     }
 
     /// How many links there are between hosts, those included that only one end still holds.

@@ -98,7 +98,7 @@ impl World {
         let (end, bytes) = (*end, unsent.make_contiguous());
         let mut sent = 0;
         while sent < bytes.len() {
-            match self.links.write(end, self.now, &self.network, &bytes[sent..]) {
+            match self.links.write(end, self.now, &self.network, &bytes[sent..], &mut self.middle) {
                 0 => break,
                 count => sent += count,
             }
@@ -138,6 +138,7 @@ impl World {
 
     fn tell_stranger(&mut self, index: StrangerIndex, event: StrangerEvent<'_>) {
         self.events += 1;
+        self.count_step();
         let mut actions = Vec::new();
         self.strangers[index.0].stranger.handle(self.now, event, &mut actions);
         for action in actions {

@@ -1,5 +1,7 @@
 //! What flows over links, and how they end.
 
+use std::collections::BTreeSet;
+
 use egtp::{Ending, Instant};
 
 use super::links::{End, LinkId, Party, Side, Socket};
@@ -38,6 +40,16 @@ impl World {
     /// How the stream towards an end has ended, if it has.
     pub(super) fn ended(&self, end: End) -> Option<Ending> {
         self.links.get(end.link)?.towards[end.side].ended(self.now)
+    }
+
+    /// The nodes with which a node has links.
+    pub(crate) fn linked(&self, index: NodeIndex) -> BTreeSet<NodeIndex> {
+        let links = self.hosts[index.0].links.iter().filter_map(|&id| self.links.get(id));
+        let others = links.flat_map(|link| link.parties).filter_map(|party| match party {
+            Party::Node(other) if other != index => Some(other),
+            _ => None,
+        });
+        others.collect()
     }
 
     /// Since when two nodes have read nothing from each other, though bytes wait on a connection between them.

@@ -59,6 +59,8 @@ pub(super) enum Kind {
     Cut,
     /// A connection may break at any time.
     Fragile,
+    /// A packet vanished, and nobody says so.
+    Lost,
     /// Its clock was stepped.
     Clock,
     /// It stands behind a translator of addresses.
@@ -171,6 +173,7 @@ impl fmt::Display for Fault {
             Kind::Unknown => "was unknown to the directory",
             Kind::Directory => "did not answer truly",
             Kind::Cut => "lost its connections",
+            Kind::Lost => "lost a packet",
             Kind::Fragile => "had a connection that may break",
             Kind::Clock => "had its clock stepped",
             Kind::Nat => "was behind a translator of addresses",

@@ -26,7 +26,7 @@ const OFTEN: Duration = Duration::from_secs(3600);
 impl Model {
     /// A node refuses to ask what it was told to: gives back how that ends.
     pub(super) fn refuses_to_ask(&mut self, at: Instant, query: usize, refusal: Refusal) -> Ending {
-        self.waiting.remove(&query);
+        self.waiting.remove(query, self.lives[query].question);
         let life = &self.lives[query];
         let (from, to) = (life.question.from, life.question.to);
         if let Some(wrong) = self.wrong_refusal(at, from, to, life.message(), refusal) {
@@ -71,7 +71,7 @@ impl Model {
 
     /// How many queries and notices of a node's may have no verdict, and how many bytes they have.
     fn outstanding_of(&self, at: Instant, node: NodeIndex) -> (usize, usize) {
-        let queries = self.waiting.iter().map(|&query| &self.lives[query]);
+        let queries = self.waiting.iter().map(|query| &self.lives[query]);
         let messages = queries.filter(|life| life.question.from == node).map(Life::message);
         let notices = self.notices.sent_by(node).filter(|&(to, sent, heard)| {
             let given_up =
@@ -124,13 +124,15 @@ impl Model {
         }
     }
 
-    /// Whether one of two nodes may have no place for the other, or no time for its handshake.
-    pub(super) fn may_shut_out(&self, one: NodeIndex, other: NodeIndex) -> bool {
+    /// Whether one of two nodes may have no place for the other, or no time for its handshake, while so many nodes dial each at once.
+    pub(super) fn may_shut_out(&self, one: NodeIndex, other: NodeIndex, at_once: usize) -> bool {
         let count = self.nodes.len();
         one != other
             && [one, other].into_iter().any(|node| {
                 let limits = &self.nodes[&node].limits;
-                has_few_peers(limits, count) || self.is_few(limits.sessions) || has_few_handshakes(limits, count)
+                let strangers = limits.unauthenticated_connections.min(limits.tentative_sessions);
+                let shuts_out = has_few_peers(limits, count) || self.is_few(limits.sessions) || strangers < at_once;
+                shuts_out || has_few_handshakes(limits, count)
             })
     }
 
@@ -140,18 +142,24 @@ impl Model {
         self.is_few(limits.tentative_sessions) || self.is_few(limits.sessions)
     }
 
-    /// Whether somebody may have no place for a session that it has asked for.
-    pub(super) fn somebody_has_few_sessions(&self) -> bool {
-        self.nodes.values().any(|setting| self.is_few(setting.limits.sessions))
+    /// Whether a node may have no place for a session that somebody has asked for, or replaces sessions so often that one may be under
+    /// way at any time.
+    pub(super) fn loses_sessions(&self, node: NodeIndex) -> bool {
+        self.is_few(self.nodes[&node].limits.sessions) || self.replaces_sessions(node)
     }
 
-    /// Whether somebody replaces sessions so often that one may be under way at any time.
-    pub(super) fn replaces_sessions(&self) -> bool {
-        self.nodes.keys().any(|&node| self.replaces_sessions_itself(node))
+    /// Whether it does, or somebody with whom it has sessions.
+    pub(super) fn loses_sessions_around(&self, node: NodeIndex) -> bool {
+        self.loses_sessions(node) || self.reach.met(node).any(|other| self.loses_sessions(other))
     }
 
-    fn replaces_sessions_itself(&self, node: NodeIndex) -> bool {
+    fn replaces_sessions(&self, node: NodeIndex) -> bool {
         self.nodes[&node].timers.session < OFTEN
+    }
+
+    /// How many nodes there are around a node, itself among them and the two names of an adversary.
+    pub(super) fn around(&self, node: NodeIndex) -> usize {
+        self.nodes.len().min(self.reach.met(node).count() + 3)
     }
 
     /// Whether so many are too few to talk to all neighbours at once.
@@ -173,7 +181,7 @@ impl Model {
         let (from, to) = (life.question.from, life.question.to);
         let limit = self.nodes[&to].limits.incoming_per_peer;
         let between = |other: &&Life| (other.question.from, other.question.to) == (from, to);
-        let shakes_hands = self.replaces_sessions_itself(to) || self.is_few(self.nodes[&to].limits.sessions);
+        let shakes_hands = self.loses_sessions(to);
         let is_told = self.reach.last_dial(to, from).is_none() && !shakes_hands;
         let left_behind = || self.lives.iter().filter(between).any(|other| self.may_be_left(other));
         // Of one that was broken off half-way, and goes again, the peer may still wait for the rest.

@@ -12,6 +12,7 @@
 //! - [`model`]: takes the facts;
 //! - [`promises`]: what is sure to happen in time;
 //! - [`verdicts`]: what may happen at all;
+//! - [`waiting`]: what has no verdict yet;
 //! - [`notices`]: messages that nobody answers;
 //! - [`rest`]: limits, and what may be left over.
 
@@ -28,6 +29,7 @@ mod rest;
 #[cfg(test)]
 mod tests;
 mod verdicts;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -43,17 +45,18 @@ use crate::transcript::{Ending, Entry, What};
 use crate::{Directory, Network, NodeIndex, World};
 
 pub(super) use self::life::Question;
+pub(super) use self::model::BYTES_OF_A_TRICK;
 
 /// Remembers what was asked, plays the handlers, and holds every delivery against what was promised.
 pub(super) struct Oracle {
     ids: BTreeMap<NodeId, NodeIndex>,
     addresses: BTreeMap<SocketAddr, NodeIndex>,
-    /// How many of the world's lookups, dials and notes are in the transcript.
-    watched: [u64; 3],
+    /// How many of the world's lookups, dials, notes and lost packets are in the transcript.
+    watched: [u64; 4],
     model: Model,
     records: Records,
     /// Queries without a verdict, by who asked: the number in the body.
-    waiting: BTreeMap<(NodeIndex, QueryId), usize>,
+    waiting: BTreeMap<NodeIndex, BTreeMap<QueryId, usize>>,
     incoming: BTreeMap<(NodeIndex, IncomingId), usize>,
     kept: Vec<Kept>,
     directory: Directory,
@@ -76,7 +79,7 @@ impl Oracle {
         Self {
             ids: nodes.iter().map(|&(node, _)| (world.id(node), node)).collect(),
             addresses: nodes.iter().map(|&(node, _)| (world.address(node), node)).collect(),
-            watched: [0; 3],
+            watched: [0; 4],
             model: Model::new(network, nodes, world.now()),
             records: Records::default(),
             waiting: BTreeMap::new(),
@@ -142,7 +145,7 @@ impl Oracle {
 
     /// It was asked, under this name.
     pub(super) fn was_asked(&mut self, query: usize, id: QueryId) {
-        self.waiting.insert((self.model.lives[query].question.from, id), query);
+        self.waiting.entry(self.model.lives[query].question.from).or_default().insert(id, query);
     }
 
     /// Its own node refused to ask it.
@@ -165,12 +168,12 @@ impl Oracle {
 
     /// Some query of this node's that has no verdict, and its number.
     pub(super) fn waiting_at(&self, node: NodeIndex) -> Option<(QueryId, usize)> {
-        self.waiting.iter().find(|&(&(asker, _), _)| asker == node).map(|(&(_, id), &query)| (id, query))
+        self.waiting.get(&node)?.first_key_value().map(|(&id, &query)| (id, query))
     }
 
     /// Whether every query has its verdict.
     pub(super) fn nobody_waits(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.values().all(BTreeMap::is_empty)
     }
 
     /// What a node's handlers have kept, to answer it now.
@@ -182,7 +185,7 @@ impl Oracle {
 
     /// Writes down what nodes did of themselves since the last call.
     pub(super) fn watch(&mut self, world: &World) {
-        let [lookups, dials, notes] = &mut self.watched;
+        let [lookups, dials, notes, losses] = &mut self.watched;
         let mut seen = Vec::new();
         for &(at, node, peer) in world.lookups_since(lookups) {
             seen.extend(self.ids.get(&peer).map(|&peer| (at, node, What::LooksUp { peer })));
@@ -194,6 +197,8 @@ impl Oracle {
             let peer = note.peer.and_then(|peer| self.ids.get(&peer).copied());
             seen.push((at, node, What::Noted { cause: note.cause, peer }));
         }
+        let lost = world.losses_since(losses).iter();
+        seen.extend(lost.map(|&(at, from, to, bytes)| (at, from, What::Lost { to, bytes })));
         seen.sort_by_key(|&(at, _, _)| at);
         self.nobody_believes_it(world, &seen);
         for (at, node, what) in seen {
@@ -208,10 +213,8 @@ impl Oracle {
         let lookups = seen.iter().filter(|_| self.directory == Directory::Wrong);
         let believed = lookups.filter_map(|&(at, node, ref what)| match *what {
             What::LooksUp { peer } if !self.model.is_unknown(peer) => {
-                let waits = self
-                    .waiting
-                    .iter()
-                    .any(|(&(asker, _), &query)| asker == node && self.model.lives[query].question.to == peer);
+                let mut waiting = self.waiting.get(&node).into_iter().flat_map(BTreeMap::values);
+                let waits = waiting.any(|&query| self.model.lives[query].question.to == peer);
                 // Of several notes at once the last one stands for all.
                 let notes = |&(when, who, ref what): &(Instant, NodeIndex, What)| {
                     (when, who) == (at, node) && matches!(what, What::Noted { cause: Cause::RecordNotGenuine, .. })
@@ -257,7 +260,7 @@ impl Oracle {
                 }
                 None => self.violate(world, format!("{incoming:?} of node {} never came", node.number())),
             },
-            Delivery::SoftTimeout(id) => match self.waiting.get(&(node, id)).copied() {
+            Delivery::SoftTimeout(id) => match self.waiting.get(&node).and_then(|its| its.get(&id)).copied() {
                 Some(query) => {
                     self.write(world, node, What::SoftTimeout { query });
                     self.model.soft_timeout(at, query);
@@ -279,7 +282,7 @@ impl Oracle {
 
     /// Whoever crashes is owed nothing.
     fn forget(&mut self, node: NodeIndex) {
-        self.waiting.retain(|&(asker, _), _| asker != node);
+        self.waiting.remove(&node);
         self.incoming.retain(|&(at, _), _| at != node);
         self.kept.retain(|kept| kept.node != node);
     }
@@ -336,7 +339,7 @@ impl Oracle {
 
     fn judge(&mut self, world: &World, node: NodeIndex, id: QueryId, verdict: &Verdict) {
         self.verdicts += 1;
-        let Some(query) = self.waiting.remove(&(node, id)) else {
+        let Some(query) = self.waiting.get_mut(&node).and_then(|its| its.remove(&id)) else {
             let what =
                 format!("{id:?} of node {} has a second verdict, or was never asked: {verdict:?}", node.number());
             return self.violate(world, what);

@@ -13,6 +13,7 @@ use super::notices::{self, Notices};
 use super::pace::Pace;
 use super::reach::Reach;
 use super::verdicts::back;
+use super::waiting::Waiting;
 use crate::drift::Drift;
 use crate::storm::Violation;
 use crate::transcript::{Ending, What};
@@ -25,7 +26,7 @@ const HANDSHAKE_AT_MOST: Duration = Duration::from_secs(60);
 const FEW_PLACES: usize = 64;
 
 /// No trick sends more, or is answered with more.
-const BYTES_OF_A_TRICK: usize = 250_000;
+pub(in crate::storm) const BYTES_OF_A_TRICK: usize = 250_000;
 
 #[derive(Debug)]
 pub(super) struct Model {
@@ -35,14 +36,15 @@ pub(super) struct Model {
     pub(super) nodes: BTreeMap<NodeIndex, Setting>,
     pub(super) lives: Vec<Life>,
     pub(super) notices: Notices,
-    /// Queries without a verdict whose askers run.
-    pub(super) waiting: BTreeSet<usize>,
+    pub(super) waiting: Waiting,
     /// Nodes on whom the adversary has played a trick.
     tricked: BTreeSet<NodeIndex>,
     /// When one node waited last for as many answers of another as that takes queries at a time.
     crowded: BTreeMap<(NodeIndex, NodeIndex), Instant>,
     /// Queries that handlers have.
     handled: BTreeSet<usize>,
+    /// Nodes that have heard what others had said before, and those on whose connections it was said.
+    replayed: BTreeSet<NodeIndex>,
     /// Nodes to which a longer packet came than a stranger may send, for no reason.
     pub(super) unexpected_long_packets: BTreeSet<NodeIndex>,
     pub(super) violations: Vec<Violation>,
@@ -100,10 +102,11 @@ impl Model {
             nodes: nodes.iter().map(setting).collect(),
             lives: Vec::new(),
             notices: Notices::default(),
-            waiting: BTreeSet::new(),
+            waiting: Waiting::default(),
             tricked: BTreeSet::new(),
             crowded: BTreeMap::new(),
             handled: BTreeSet::new(),
+            replayed: BTreeSet::new(),
             unexpected_long_packets: BTreeSet::new(),
             violations: Vec::new(),
         }
@@ -117,7 +120,7 @@ impl Model {
         let life = Life::new(question, at, soft, hard);
         self.carry(at, &life);
         self.reach.asked(at, question.from, question.to);
-        self.waiting.insert(self.lives.len());
+        self.waiting.insert(self.lives.len(), question);
         self.lives.push(life);
     }
 
@@ -134,7 +137,7 @@ impl Model {
             (What::Answers { query, .. }, _) => self.answered(at, *query, Answer::Reply),
             (What::Declines { query }, _) => self.answered(at, *query, Answer::Declined),
             (What::LooksUp { peer }, Some(node)) => {
-                let wrong = self.reach.looks_up(at, node, *peer, self.outstanding(node, *peer));
+                let wrong = self.reach.looks_up(at, node, *peer, self.waiting.between(node, *peer));
                 self.violations.extend(wrong);
             }
             (What::Dials { peer }, Some(node)) => {
@@ -158,6 +161,8 @@ impl Model {
                 self.faults.add_until(Kind::Cut, Place::Way(node, *other), at, news);
                 self.reach.parted(at, node, Some(*other));
             }
+            (What::Lost { to, .. }, Some(node)) => self.faults.add_until(Kind::Lost, Place::Way(node, *to), at, at),
+            (What::Replayed { from, bytes, .. }, Some(node)) => self.replayed(at, *from, node, *bytes),
             (What::Crashes, Some(node)) => self.crashed(at, node, Kind::Down),
             (What::PowerOff, Some(node)) => self.crashed(at, node, Kind::Off),
             (What::Blocked { to, blocked }, Some(node)) => self.set(Kind::Blocked, Place::Way(node, *to), at, *blocked),
@@ -261,7 +266,7 @@ impl Model {
         let wrong = self.reach.ended(at, question.from, question.to, ending);
         self.violations.extend(wrong);
         self.lives[query].ending = Some((at, ending));
-        self.waiting.remove(&query);
+        self.waiting.remove(query, question);
     }
 
     /// A node is about to send a notice: gives back its body.
@@ -284,7 +289,7 @@ impl Model {
         let late: Vec<(usize, String)> = self
             .waiting
             .iter()
-            .filter_map(|&query| Some((query, self.overdue(now, all, query)?)))
+            .filter_map(|query| Some((query, self.overdue(now, all, query)?)))
             .chain(self.handled.iter().filter_map(|&query| Some((query, self.overdue_withdrawal(now, query)?))))
             .collect();
         for (query, what) in late {
@@ -333,7 +338,7 @@ impl Model {
     /// Whether one node waits for as many answers of another as that takes queries at a time.
     pub(super) fn is_crowded(&self, from: NodeIndex, to: NodeIndex) -> bool {
         let limits = &self.nodes[&to].limits;
-        self.outstanding(from, to) >= limits.incoming_per_peer.min(limits.incoming / 4)
+        self.waiting.between(from, to) >= limits.incoming_per_peer.min(limits.incoming / 4)
     }
 
     /// When that was so last.
@@ -355,13 +360,19 @@ impl Model {
         if self.tricked.contains(&node) { 2 * self.nodes[&node].limits.incoming_per_peer } else { 0 }
     }
 
-    /// Queries from one node to another without a verdict.
-    fn outstanding(&self, from: NodeIndex, to: NodeIndex) -> usize {
-        let between = |&&query: &&usize| {
-            let question = self.lives[query].question;
-            (question.from, question.to) == (from, to)
-        };
-        self.waiting.iter().filter(between).count()
+    /// What comes again may end the connection on which it does, and costs whoever reads it its time.
+    fn replayed(&mut self, at: Instant, from: Option<NodeIndex>, to: NodeIndex, bytes: usize) {
+        self.replayed.extend(from.into_iter().chain([to]));
+        self.pace.keeps_busy(at, to, bytes);
+        if let Some(from) = from {
+            let until = at + self.settles(from, to);
+            self.faults.add_until(Kind::Fragile, Place::Way(from, to), at, until);
+        }
+    }
+
+    /// Whether a node may have noted what nobody has done but who replays.
+    pub(super) fn has_heard_replays(&self, node: NodeIndex) -> bool {
+        self.replayed.contains(&node)
     }
 
     fn crashed(&mut self, at: Instant, node: NodeIndex, kind: Kind) {
@@ -377,20 +388,19 @@ impl Model {
             }
         }
         let lives = &self.lives;
-        self.waiting.retain(|&query| lives[query].asker_gone.is_none());
+        self.waiting.asker_is_gone(node, lives);
         self.handled.retain(|&query| lives[query].recipient_gone.is_none());
     }
 
     /// Whether what came to a node from somebody unknown may go on in a session of which it knows no more: it had few places for
     /// sessions; or a peer has started again and said that it holds none, before all was there that it had sent until then.
     fn may_be_of_lost_session(&self, at: Instant, node: NodeIndex) -> bool {
-        let started_again = |&other: &NodeIndex| {
+        let started_again = |other: NodeIndex| {
             let lately = back(at, self.settles(node, other));
             let mut crashes = self.faults.find((node, other), &[Kind::Down, Kind::Off], lately, at);
             crashes.any(|fault| fault.place == Place::Node(other))
         };
-        let mut others = self.nodes.keys().filter(|&&other| other != node);
-        self.has_few_places_for_handshakes(node) || others.any(started_again)
+        self.has_few_places_for_handshakes(node) || self.reach.met(node).any(started_again)
     }
 
     fn answered(&mut self, at: Instant, query: usize, answer: Answer) {
@@ -409,7 +419,7 @@ impl Model {
         let concerned: Vec<Life> = self
             .waiting
             .iter()
-            .map(|&query| &self.lives[query])
+            .map(|query| &self.lives[query])
             .filter(|life| node.is_none_or(|node| [life.question.from, life.question.to].contains(&node)))
             .cloned()
             .collect();
@@ -499,6 +509,8 @@ fn disturbs(what: &What) -> bool {
             | What::Nat(_)
             | What::Directory(_)
             | What::NextConnectionBreaks { .. }
+            | What::Lost { .. }
+            | What::Replayed { .. }
             | What::Heals
     )
 }

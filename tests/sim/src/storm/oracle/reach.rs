@@ -15,6 +15,8 @@ type Pair = (NodeIndex, NodeIndex);
 pub(super) struct Reach {
     /// From one node to another.
     attempts: BTreeMap<Pair, Attempts>,
+    /// Whom a node may know anything of: whoever it was to reach, or was to reach it.
+    met: BTreeMap<NodeIndex, BTreeSet<NodeIndex>>,
     /// When all connections between two nodes had ended, the smaller one first.
     parted: BTreeMap<Pair, Instant>,
     /// Since when the next connection is to break.
@@ -100,12 +102,11 @@ impl Reach {
             self.parted.insert(sorted(node, other), at);
             return;
         }
-        let its: Vec<Pair> = self.attempts.keys().filter(|&&(from, to)| from == node || to == node).copied().collect();
-        for (from, to) in its {
-            self.parted.insert(sorted(from, to), at);
-        }
-        for (_, attempts) in self.attempts.iter_mut().filter(|((from, _), _)| *from == node) {
-            attempts.given_up = None;
+        for other in self.met(node).chain([node]).collect::<Vec<_>>() {
+            self.parted.insert(sorted(node, other), at);
+            if let Some(attempts) = self.attempts.get_mut(&(node, other)) {
+                attempts.given_up = None;
+            }
         }
     }
 
@@ -128,11 +129,9 @@ impl Reach {
         self.attempts.get(&(from, to))?.last_dial
     }
 
-    /// Whom a node may know anything of: whoever it was to reach, or was to reach it.
+    /// Whom a node may know anything of.
     pub(super) fn met(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
-        let pairs = self.attempts.keys().filter(move |&&(from, to)| from != to && (from == node || to == node));
-        let others: BTreeSet<NodeIndex> = pairs.map(|&(from, to)| if from == node { to } else { from }).collect();
-        others.into_iter()
+        self.met.get(&node).into_iter().flatten().copied()
     }
 
     /// Whether neither has ever been in touch with the other.
@@ -157,6 +156,10 @@ impl Reach {
     }
 
     fn attempt(&mut self, from: NodeIndex, to: NodeIndex) -> &mut Attempts {
+        if from != to {
+            self.met.entry(from).or_default().insert(to);
+            self.met.entry(to).or_default().insert(from);
+        }
         self.attempts.entry((from, to)).or_default()
     }
 }

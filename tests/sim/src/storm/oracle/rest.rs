@@ -44,13 +44,14 @@ impl Records {
 
 impl Oracle {
     /// What every running node must be able to say of itself at any time.
-    pub(in crate::storm) fn is_in_order(&mut self, world: &mut World, node: NodeIndex) {
-        let number = world.node(node).record().map(SignedRecord::sequence);
+    pub(in crate::storm) fn is_in_order(&mut self, world: &World, node: NodeIndex) {
+        let Some(running) = world.running(node) else { return };
+        let number = running.record().map(SignedRecord::sequence);
         if number.is_some_and(|number| self.records.repeats(node, number)) {
             self.violate(world, format!("node {} uses the number of its record again", node.number()));
         }
-        let usage = world.node(node).usage();
-        let peers = self.ids.len();
+        let usage = running.usage();
+        let peers = self.model.around(node);
         let explained = timers_at_most(&usage, peers);
         self.demand(world, usage.timers <= explained, || {
             format!("unexplained timers at node {}, of which {explained} can be explained: {usage:?}", node.number())
@@ -59,11 +60,12 @@ impl Oracle {
 
     /// Two nodes read from each other, or at least one of the two does, as long as there is something to read. Only if there may be no
     /// room for another reply, they wait until a connection is found dead.
-    pub(in crate::storm) fn is_moving(&mut self, world: &mut World, one: NodeIndex, other: NodeIndex) {
+    pub(in crate::storm) fn is_moving(&mut self, world: &World, one: NodeIndex, other: NodeIndex) {
         let Some(since) = world.stand_still_since(one, other) else { return };
         let stands = world.now().saturating_since(since);
         let is_full = |&node: &NodeIndex| {
-            world.node(node).usage().reply_bytes > self.model.nodes[&node].limits.reply_bytes_per_peer / 4 * 3
+            let kept = world.running(node).map_or(0, |running| running.usage().reply_bytes);
+            kept > self.model.nodes[&node].limits.reply_bytes_per_peer / 4 * 3
         };
         let dead = if [one, other].iter().any(is_full) { self.model.settles(one, other) } else { Duration::ZERO };
         let excused = stands <= PATIENCE + dead || !self.model.is_well_and_free(one, other, since);
@@ -95,12 +97,15 @@ impl Oracle {
     /// session that had been replaced was; or if so little may be asked, or so few peers be known, that nobody has found out. Strangers may have
     /// left so many sessions.
     pub(in crate::storm) fn is_at_rest(&mut self, world: &mut World, node: NodeIndex, cramped: bool, strangers: usize) {
-        let peers = self.ids.len() - 1;
-        let few = |Setting { limits, .. }: &Setting| {
+        let met: Vec<NodeIndex> = self.model.reach.met(node).collect();
+        let peers = met.len();
+        let few = |&node: &NodeIndex| {
+            let Setting { limits, .. } = &self.model.nodes[&node];
+            let peers = self.model.reach.met(node).count();
             limits.maintained_connections.min(limits.queries).min(limits.peers) < peers
         };
-        let are_replaced = self.model.replaces_sessions() || self.model.somebody_has_few_sessions();
-        let may_be_left = cramped || are_replaced || self.model.nodes.values().any(few);
+        let around = met.iter().chain([&node]);
+        let may_be_left = cramped || self.model.loses_sessions_around(node) || around.into_iter().any(few);
         // Whoever keeps a query keeps the session in which it came.
         let kept = self.model.kept_too_long(node);
         let most = strangers + kept + if may_be_left { 2 * peers } else { peers };
@@ -111,11 +116,12 @@ impl Oracle {
         self.demand(world, usage.timers == usage.sessions, || format!("unexplained timers at node {at}: {usage:?}"));
     }
 
-    /// In a world that has healed, whoever asks has a reply, unless there is no place for one of the two at the other.
-    pub(in crate::storm) fn all_were_answered(&mut self, world: &World, asked: &[usize]) {
+    /// In a world that has healed, whoever asks has a reply, unless there is no place for one of the two at the other, which so many
+    /// others dial at the same time.
+    pub(in crate::storm) fn all_were_answered(&mut self, world: &World, asked: &[usize], at_once: usize) {
         for &query in asked {
             let Life { question, ending, .. } = &self.model.lives[query];
-            let shut_out = self.model.may_shut_out(question.from, question.to);
+            let shut_out = self.model.may_shut_out(question.from, question.to, at_once);
             if !shut_out && !matches!(ending, Some((_, Ending::Reply { .. }))) {
                 let what = format!("query {query} was asked in a world that has healed, in vain: {ending:?}");
                 self.violate(world, what);
@@ -125,6 +131,9 @@ impl Oracle {
 
     /// No node of this implementation sends what another one cannot understand.
     pub(in crate::storm) fn nobody_misbehaved(&mut self, world: &mut World, node: NodeIndex) {
+        if self.model.has_heard_replays(node) {
+            return;
+        }
         for cause in [Cause::ProtocolViolation, Cause::UnknownVersion, Cause::RecordNotOpened] {
             let count = world.node(node).count(cause);
             self.demand(world, count == 0, || format!("{} at node {}", cause.text(), node.number()));
@@ -138,7 +147,7 @@ impl Oracle {
     /// has no place for them and asks again and again, or who just then replaces one.
     fn unexcused(&self, world: &mut World, node: NodeIndex) -> Usage {
         let mut usage = world.node(node).usage();
-        if self.model.somebody_has_few_sessions() || self.model.replaces_sessions() {
+        if self.model.loses_sessions_around(node) {
             usage.tentative_sessions = 0;
         }
         let kept = self.model.kept_too_long(node).min(usage.incoming);

@@ -612,11 +612,21 @@ fn only_a_node_with_few_places_for_peers_sessions_or_handshakes_may_shut_others_
         [|limits| limits.peers = 2, |limits| limits.sessions = 2, |limits| limits.handshakes_per_second = 1];
     for limit in limits {
         for facts in [Facts::limited(limit, |_| {}), Facts::limited(|_| {}, limit)] {
-            assert!(facts.model.may_shut_out(facts.asker, facts.peer));
+            assert!(facts.model.may_shut_out(facts.asker, facts.peer, 2));
         }
     }
     let facts = Facts::limited(|limits| limits.queries = 1, |limits| limits.incoming = 1);
-    assert!(!facts.model.may_shut_out(facts.asker, facts.peer));
+    assert!(!facts.model.may_shut_out(facts.asker, facts.peer, 2));
+}
+
+#[test]
+fn whoever_has_fewer_places_for_strangers_than_dial_at_once_may_shut_one_out() {
+    let limits: [Limit; 2] = [|limits| limits.unauthenticated_connections = 3, |limits| limits.tentative_sessions = 3];
+    for limit in limits {
+        let facts = Facts::limited(|_| {}, limit);
+        assert!(!facts.model.may_shut_out(facts.asker, facts.peer, 3));
+        assert!(facts.model.may_shut_out(facts.asker, facts.peer, 4));
+    }
 }
 
 #[test]

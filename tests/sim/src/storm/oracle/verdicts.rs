@@ -165,7 +165,7 @@ impl Model {
             let Setting { timers, limits, .. } = setting;
             let patience = timers.connect.min(timers.authenticate).min(timers.probe_answer);
             // Where few connections are kept, one may be about to be left.
-            let is_left = limits.maintained_connections < self.nodes.len();
+            let is_left = limits.maintained_connections < self.around(node);
             setting.at_least(if is_left { patience.min(timers.linger) } else { patience })
         });
         let patience = patience[0].min(patience[1]).saturating_sub(self.pace.ways(4));
@@ -252,7 +252,7 @@ impl Model {
     fn may_have_three_sessions(&self, life: &Life, at: Instant) -> bool {
         let settles = self.settles(life.question.from, life.question.to);
         let starts_again = self.fault(life, at, settles, &[Kind::Down, Kind::Off]).is_some();
-        starts_again || self.replaces_sessions() || self.somebody_has_few_sessions()
+        starts_again || [life.question.from, life.question.to].into_iter().any(|node| self.loses_sessions(node))
     }
 
     /// Whether there was no way to the peer in all the time since a query was asked.

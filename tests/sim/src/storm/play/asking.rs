@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use egtp::Query;
 
-use super::Play;
+use super::{Play, STEPS_PER_BYTE, STEPS_PER_MESSAGE};
 use crate::scene::{NEVER, type_name};
 use crate::storm::oracle::Question;
 use crate::transcript::What;
@@ -23,6 +23,7 @@ impl Play {
         if !self.is_able(from) {
             return None;
         }
+        self.expects_steps(STEPS_PER_MESSAGE + STEPS_PER_BYTE * bytes as u64);
         let (from, to) = (self.nodes[from], self.nodes[to]);
         let question = Question { from, to, type_name: name, bytes, soft, hard };
         let (number, body) = self.oracle.asks(&self.world, question);
@@ -44,6 +45,7 @@ impl Play {
 
     pub(super) fn ask_adversary(&mut self, from: usize, type_name: &'static str, bytes: usize, hard: Duration) {
         if self.is_able(from) {
+            self.expects_steps(STEPS_PER_MESSAGE + STEPS_PER_BYTE * bytes as u64);
             let node = self.nodes[from];
             self.write(Some(node), What::AsksAdversary { type_name, bytes, hard });
             let (intruder, world) = self.intruder();
@@ -56,6 +58,7 @@ impl Play {
     pub(super) fn notify(&mut self, from: usize, to: usize) {
         if self.is_able(from) {
             let (from, to) = (self.nodes[from], self.nodes[to]);
+            self.expects_steps(STEPS_PER_MESSAGE);
             let body = self.oracle.notifies(&self.world, from, to);
             let id = self.world.id(to);
             let noticed = self.world.with(from, |node, now| node.notify(now, id, type_name(NEVER), body));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use egtp::{Instant, SignedRecord, Strategies};
 
-use super::{Play, serve_everything};
+use super::{Play, STEPS_PER_BYTE, STEPS_PER_MESSAGE, serve_everything};
 use crate::transcript::What;
 
 /// How a node is.
@@ -83,6 +83,19 @@ impl Play {
         if from != to && changes {
             self.write(Some(self.nodes[from]), What::Blocked { to: self.nodes[to], blocked });
             self.world.set_blocked(self.nodes[from], self.nodes[to], blocked);
+        }
+    }
+
+    /// What was sent to a node before comes again, as if this other one sent it, or from a stranger.
+    pub(super) fn replay(&mut self, from: Option<usize>, to: usize, first: usize, packets: usize) {
+        let (from, to) = (from.map(|from| self.nodes[from]), self.nodes[to]);
+        let packets = self.world.recorder().packets(to, first, packets);
+        let bytes = packets.iter().map(Vec::len).sum();
+        self.expects_steps(STEPS_PER_MESSAGE + STEPS_PER_BYTE * bytes as u64);
+        self.write(Some(to), What::Replayed { from, packets: packets.len(), bytes });
+        match from {
+            Some(from) => _ = self.world.replay(from, to, &packets),
+            None => self.world.replay_as_stranger(to, &packets),
         }
     }
 

@@ -31,6 +31,7 @@ impl Play {
         self.write(None, What::Heals);
         self.world.set_directory(Directory::Honest);
         self.world.break_next_connection_after(None);
+        self.world.set_loss(0);
         for (from, to) in std::mem::take(&mut self.blocked) {
             self.world.set_blocked(self.nodes[from], self.nodes[to], false);
         }
@@ -54,11 +55,11 @@ impl Play {
         }
         self.run(Duration::from_secs(60));
         self.nothing_leaks();
-        self.are_answered(&self.everybody());
+        self.are_answered(&self.everybody(), self.neighbours());
         self.much_is_said();
         self.run(Duration::from_secs(1500));
         self.everything_is_at_rest();
-        self.are_answered(&self.circle());
+        self.are_answered(&self.circle(), 1);
         self.nobody_misbehaved();
     }
 
@@ -85,8 +86,13 @@ impl Play {
     fn everybody(&self) -> Vec<(usize, usize)> {
         let count = self.nodes.len();
         let first = usize::from(count > FEW);
-        let neighbours = first..=(count / 2).min(NEIGHBOURS / 2);
+        let neighbours = first..=self.neighbours();
         (0..count).flat_map(|from| neighbours.clone().map(move |step| (from, (from + step) % count))).collect()
+    }
+
+    /// How many others each node asks, and is asked by, if everybody asks.
+    fn neighbours(&self) -> usize {
+        (self.nodes.len() / 2).min(NEIGHBOURS / 2)
     }
 
     /// Each node and the one before it.
@@ -95,8 +101,8 @@ impl Play {
         (0..count).map(|from| (from, (from + count - 1) % count)).collect()
     }
 
-    /// Whatever happened, a world that has healed works.
-    fn are_answered(&mut self, pairs: &[(usize, usize)]) {
+    /// Whatever happened, a world that has healed works. Of the others so many ask each node at once.
+    fn are_answered(&mut self, pairs: &[(usize, usize)], at_once: usize) {
         if !self.all_is_well() {
             return;
         }
@@ -104,7 +110,7 @@ impl Play {
             pairs.iter().filter_map(|&(from, to)| self.ask(from, to, ECHO, 100, None, LONGEST)).collect();
         self.run(LONGEST);
         if self.all_is_well() && !self.cramped {
-            self.oracle.all_were_answered(&self.world, &asked);
+            self.oracle.all_were_answered(&self.world, &asked, at_once);
         }
     }
 

@@ -12,7 +12,7 @@ use egtp::{Instant, PeerRefusal};
 
 use self::faults::Health;
 use super::intruder::Intruder;
-use super::oracle::Oracle;
+use super::oracle::{BYTES_OF_A_TRICK, Oracle};
 use super::{Outcome, Variation, Violation};
 use crate::scenario::{Scenario, Step};
 use crate::scene::{TYPES, type_name};
@@ -21,6 +21,14 @@ use crate::{NodeIndex, World, usage};
 
 /// Whether a node and another stand still is looked at for the first so many of the others.
 const WATCHED: usize = 5;
+
+/// There is reason for so many steps at each node in a second in which it has little to say, and in which it is asked for long.
+const STEPS_PER_SECOND: u64 = 100;
+
+/// For so many more if something is said, and for so many with each of its bytes: it goes there and back, perhaps again and again, and
+/// perhaps byte by byte.
+const STEPS_PER_MESSAGE: u64 = 10_000;
+const STEPS_PER_BYTE: u64 = 30;
 
 pub(super) struct Play {
     world: World,
@@ -36,6 +44,8 @@ pub(super) struct Play {
     blocked: BTreeSet<(usize, usize)>,
     /// Some node may have so few connections that it cannot talk to everybody.
     cramped: bool,
+    /// How many steps there may have been in the world by now.
+    steps: u64,
 }
 
 impl Play {
@@ -63,6 +73,7 @@ impl Play {
             began,
             blocked: BTreeSet::new(),
             cramped: healing::is_cramped(&scenario.nodes),
+            steps: 0,
         }
     }
 
@@ -94,6 +105,14 @@ impl Play {
 
     /// What came of it.
     pub(super) fn end(self) -> Outcome {
+        if std::env::var_os("STEPS").is_some() {
+            eprintln!(
+                "STEPS {} of {} = {:.4}",
+                self.world.steps(),
+                self.steps,
+                self.world.steps() as f64 / self.steps as f64
+            );
+        }
         let (digest, simulated) = (self.world.digest(), self.world.now().saturating_since(self.began));
         let (queries, verdicts) = self.oracle.counts();
         Outcome { digest, queries, verdicts, simulated, violations: self.oracle.into_violations() }
@@ -117,6 +136,21 @@ impl Play {
                 self.write(None, What::NextConnectionBreaks { bytes });
                 self.world.break_next_connection_after(Some(bytes));
             }
+            Step::Loss { per_mille } => {
+                self.write(None, What::Loss { per_mille });
+                self.world.set_loss(per_mille);
+            }
+            Step::LoseNext { from, to } => {
+                let (from, to) = (self.nodes[from], self.nodes[to]);
+                self.write(Some(from), What::LosesNext { to });
+                self.world.lose_next_packet(from, to);
+            }
+            Step::RecordPackets => {
+                self.write(None, What::PacketsRecorded);
+                self.world.record_packets();
+            }
+            Step::Replay { from, to, first, packets } => self.replay(Some(from), to, first, packets),
+            Step::ReplayAsStranger { to, first, packets } => self.replay(None, to, first, packets),
             Step::Crash { node } => self.crash(node, What::Crashes),
             Step::PowerOff { node } => self.crash(node, What::PowerOff),
             Step::Start { node } => self.start(node),
@@ -154,6 +188,7 @@ impl Play {
             Step::Outdate { node, peer } => self.outdate(node, peer),
             Step::Expect { node, usage, count } => self.expect(node, usage, count),
             Step::Trick { node, trick } => {
+                self.expects_steps(STEPS_PER_MESSAGE + STEPS_PER_BYTE * BYTES_OF_A_TRICK as u64);
                 let node = self.nodes[node];
                 self.write(Some(node), What::Tricked(trick));
                 let (intruder, world) = self.intruder();
@@ -166,6 +201,12 @@ impl Play {
             Step::AskAdversary { from, type_name, bytes, hard } => self.ask_adversary(from, type_name, bytes, hard),
             Step::Heal => self.heal(),
         }
+    }
+
+    /// There is reason for so many steps more.
+    fn expects_steps(&mut self, more: u64) {
+        self.steps = self.steps.saturating_add(more);
+        self.world.set_most_steps(self.steps);
     }
 
     fn violate(&mut self, what: String) {
@@ -198,6 +239,7 @@ impl Play {
         if !self.all_is_well() {
             return;
         }
+        self.expects_steps(STEPS_PER_SECOND * self.nodes.len() as u64 * (time.as_secs() + 1));
         let Self { world, oracle, intruder, health, .. } = self;
         world.run(time, |world, node, delivery| {
             let able = health[node.number()].thawed;
@@ -222,11 +264,15 @@ impl Play {
             }
         }
         self.oracle.nobody_waits_too_long(&self.world);
-        for node in 0..self.nodes.len() {
-            if self.is_able(node) {
-                self.oracle.is_in_order(&mut self.world, self.nodes[node]);
-                for other in 0..node.min(WATCHED) {
-                    self.oracle.is_moving(&mut self.world, self.nodes[other], self.nodes[node]);
+        for node in self.world.take_driven() {
+            if self.is_able(node.number()) {
+                self.oracle.is_in_order(&self.world, node);
+            }
+        }
+        for &one in self.nodes.iter().take(WATCHED) {
+            for other in self.world.linked(one).into_iter().filter(|&other| other > one) {
+                if self.is_able(other.number()) {
+                    self.oracle.is_moving(&self.world, one, other);
                 }
             }
         }
