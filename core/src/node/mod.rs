@@ -301,6 +301,7 @@ impl fmt::Debug for Node {
             .field("id", &self.id())
             .field("now", &self.env.now)
             .field("usage", &self.usage())
+            .field("peers", &self.peers.iter().collect::<alloc::vec::Vec<_>>())
             .finish()
     }
 }

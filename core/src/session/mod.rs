@@ -638,6 +638,8 @@ impl core::fmt::Debug for Session {
             .field("queue", &self.queue)
             .field("asking", &self.asking)
             .field("answering", &self.answering)
+            .field("records", &self.records)
+            .field("lanes", &self.lanes)
             .finish_non_exhaustive()
     }
 }
