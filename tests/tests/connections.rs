@@ -1,16 +1,20 @@
 //! Connections: how many there are, which of them are kept, and which are closed. Whoever closes one loses nothing but time.
 
+#[allow(dead_code, reason = "a part of it is used here")]
+mod talk;
+
 use std::time::Duration;
 
-use egtp::{Cause, Config, Event, Executed, Hint, Instant, QueryId, Reason, Refusal};
+use egtp::{Cause, Config, ConnectionId, Event, Executed, Hint, Instant, QueryId, Reason, Refusal};
 use egtp_sim::Network;
+use egtp_sim::second::frame::Frame;
 use egtp_tests::bench::{Between, Party, Side, address};
 use egtp_tests::scene::{ECHO, EMPTY, KEEP, NEVER, Scene, long_body, query};
 use egtp_tests::settings::{limited, surrounded};
+use talk::{Real, Second};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn beyond_the_limit_of_connections_newcomers_are_turned_away_while_all_are_busy() {
@@ -152,4 +156,22 @@ fn long_messages_whose_connections_cross_run_once() {
             assert_eq!((scene.runs(&body[0]), scene.runs(&body[1])), (1, 1), "seed {seed}, {delay} ms");
         }
     }
+}
+
+/// The peer is heard over another connection too.
+fn comes_over_another(real: &mut Real, second: &mut Second) -> ConnectionId {
+    let other = real.accept();
+    let ping = second.session.say(&[Frame::Ping]);
+    real.receive(other, &ping);
+    other
+}
+
+#[test]
+fn a_peer_that_opens_one_connection_after_another_keeps_only_a_few() {
+    let mut real = Real::new();
+    let mut second = Second::meets(&mut real);
+    second.say(&mut real, &[]);
+    let latest = (0..50).map(|_| comes_over_another(&mut real, &mut second)).last().unwrap();
+    assert_eq!(real.node.usage().connections, 4);
+    assert!(!real.closed.contains(&latest), "the oldest gives way");
 }

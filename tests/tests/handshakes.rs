@@ -1,12 +1,18 @@
 //! Handshakes: how many at once, how often, and what anybody on the way can make of them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[allow(dead_code, reason = "a part of it is used here")]
+mod talk;
+
 use std::time::Duration;
 
+use egtp::Reason;
 use egtp::{Cause, Event, Identity, Instant, QueryId, SignedRecord, Strategies};
+use egtp_sim::second::packet::Packet;
 use egtp_tests::bench::{Between, Party, Side, address, framed};
 use egtp_tests::scene::{ECHO, long_body, query};
 use egtp_tests::settings::{limited, surrounded};
+use talk::{Real, Second, ask};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -138,4 +144,22 @@ fn cookie_after_cookie_is_not_echoed_without_end() {
     between.pass(Side::Right, &cookies);
     let hellos = between.written_by(Side::Left).len();
     assert!((1..10).contains(&hellos), "{hellos}");
+}
+
+/// A connection that is open outlives the query that it was opened for.
+#[test]
+fn a_query_asks_for_a_session_on_the_connection_that_another_has_left_behind() {
+    let mut real = Real::new();
+    let (on, given_up) = Second::is_dialled(&mut real, b"given up");
+    let Packet::Hello { isid, .. } = real.packet(on) else { panic!("no HELLO") };
+    real.receive(on, &Packet::Busy { isid, code: 1, wait: 10 }.encode());
+    real.node.cancel(real.now, given_up).unwrap();
+    real.drain();
+    assert_eq!(real.failure().reason, Reason::Cancelled);
+    real.wait(Duration::from_secs(3));
+    assert!(real.packets(on).is_empty(), "nobody waits");
+
+    ask(&mut real, b"hello");
+    let (mut second, _) = Second::welcomes(&mut real, on, 0, 1, 0);
+    second.hears_query(&mut real);
 }

@@ -1,11 +1,16 @@
 //! Sessions: how many there are, which of them go, and what survives that.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[allow(dead_code, reason = "a part of it is used here")]
+mod talk;
+
 use std::time::Duration;
 
 use egtp::{Cause, Config, Executed, Reason, Refusal};
+use egtp_sim::second::frame::Frame;
 use egtp_tests::scene::{ECHO, KEEP, NEVER, Scene, query};
 use egtp_tests::settings::{limited, surrounded};
+use talk::{Real, Second, ask};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -93,4 +98,26 @@ fn a_session_is_renewed_after_its_time_without_losing_a_query() {
     for node in [asker, peer] {
         assert_eq!(scene.world.node(node).usage().sessions, 0);
     }
+}
+
+#[test]
+fn what_is_sealed_in_a_session_that_is_broken_never_leaves_and_goes_again_in_the_next() {
+    let mut real = Real::new();
+    let (mut second, _) = Second::is_asked(&mut real, b"hello");
+    let on = second.on;
+    let (_, asked) = second.hears_query(&mut real);
+    let reply = second.reply(&real, &asked, b"world");
+    second.say(&mut real, &[second.session.ack().unwrap(), Frame::reply(0, 0, &reply)]);
+    real.verdict();
+
+    ask(&mut real, b"sealed, and not yet written");
+    second.say_bytes(&mut real, b"no frame");
+    assert!(real.deliveries.is_empty(), "{:?}", real.deliveries);
+    let said = second.hear(&mut real);
+    assert!(!said.iter().any(|frame| matches!(frame, Frame::Query { .. })), "{said:?}");
+    assert!(real.closed.contains(&on));
+    real.wait(Duration::from_secs(1));
+    let on = real.dialled_again();
+    let (mut second, _) = Second::welcomes(&mut real, on, 1, 2, 0);
+    assert_eq!(second.hears_query(&mut real).0, 0);
 }

@@ -35,8 +35,12 @@ pub(crate) struct Real {
 
 impl Real {
     pub(crate) fn new() -> Self {
+        Self::with(CheckedConfig::default())
+    }
+
+    pub(crate) fn with(config: CheckedConfig) -> Self {
         let now = Instant::from_micros(1_000_000);
-        let (config, identity) = (CheckedConfig::default(), Identity::from_seed(&[1; 32]));
+        let identity = Identity::from_seed(&[1; 32]);
         let mut node = Node::new(config, identity, [2; 32], Stored::default(), now, UnixTime::from_secs(0));
         node.serve(type_name()).unwrap();
         let (deliveries, connects, closed, partial) = (Vec::new(), Vec::new(), BTreeSet::new(), Vec::new());

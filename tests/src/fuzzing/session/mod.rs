@@ -27,29 +27,76 @@ struct Input {
 /// One thing that happens. Sides are even or odd, other numbers wrap around, so that each of them names something that is there.
 #[derive(Arbitrary, Debug)]
 enum Step {
-    Ask { side: u8, keep: bool, length: u8, seconds: u16 },
-    Notify { side: u8, length: u8 },
-    Answer { side: u8, which: u8 },
-    Refuse { side: u8, which: u8, why: u8 },
-    Cancel { side: u8, which: u8 },
+    Ask {
+        side: u8,
+        keep: bool,
+        length: u8,
+        seconds: u16,
+    },
+    Notify {
+        side: u8,
+        length: u8,
+    },
+    Answer {
+        side: u8,
+        which: u8,
+    },
+    Refuse {
+        side: u8,
+        which: u8,
+        why: u8,
+    },
+    Cancel {
+        side: u8,
+        which: u8,
+    },
     /// A dial succeeds, or is refused.
-    Connect { line: u8, well: bool },
+    Connect {
+        line: u8,
+        well: bool,
+    },
     /// The operating system takes so many bytes of what a node wants written.
-    Write { line: u8, side: u8, bytes: u16 },
+    Write {
+        line: u8,
+        side: u8,
+        bytes: u16,
+    },
     /// So many bytes reach the other side.
-    Read { line: u8, side: u8, bytes: u16 },
+    Read {
+        line: u8,
+        side: u8,
+        bytes: u16,
+    },
     /// Everything that is on one connection or wants to be goes both ways.
-    Flow { line: u8 },
+    Flow {
+        line: u8,
+    },
     /// The packet that would be read next is taken out.
-    Lose { line: u8, side: u8 },
+    Lose {
+        line: u8,
+        side: u8,
+    },
     /// A packet that this side sent before, on whatever connection, goes once more.
-    Repeat { line: u8, side: u8, back: u8 },
+    Repeat {
+        line: u8,
+        side: u8,
+        back: u8,
+    },
     /// The connection ends for both, with everything on it.
-    Cut { line: u8 },
+    Cut {
+        line: u8,
+    },
     /// It ends for one; what that one has written still arrives.
-    CutOne { line: u8, side: u8 },
-    Wait { millis: u16 },
-    WaitLong { seconds: u8 },
+    CutOne {
+        line: u8,
+        side: u8,
+    },
+    Wait {
+        millis: u16,
+    },
+    WaitLong {
+        seconds: u8,
+    },
 }
 
 /// The body that a number of a message stands for begins with it.
@@ -312,13 +359,16 @@ impl Stage {
 
     fn dial_ends(&mut self, which: u8, well: bool) {
         let dialling: Vec<usize> = (0..self.lines.len()).filter(|&line| self.lines[line].is_dialling()).collect();
-        let Some(&line) = usize::from(which).checked_rem(dialling.len()).and_then(|at| dialling.get(at)) else { return };
+        let Some(&line) = usize::from(which).checked_rem(dialling.len()).and_then(|at| dialling.get(at)) else {
+            return;
+        };
         self.connects(line, well);
     }
 
     fn connects(&mut self, line: usize, well: bool) {
         let (dialler, id) = self.lines[line].dialler();
-        let accepted = well.then(|| self.workers[1 - dialler].node.accept(self.now, self.workers[dialler].address).ok());
+        let accepted =
+            well.then(|| self.workers[1 - dialler].node.accept(self.now, self.workers[dialler].address).ok());
         self.drains(1 - dialler);
         match accepted {
             Some(Some(other)) => {
