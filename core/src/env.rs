@@ -1,6 +1,6 @@
 //! What every room works with: the time, the limits, the tables that all peers share, and what is to be said and done.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use crate::action::{Action, TransportAction};
@@ -30,6 +30,8 @@ pub(crate) struct Env {
     pub(crate) queries: Queries,
     pub(crate) incoming: Incomings,
     pub(crate) charges: Charges,
+    /// Handshakes that this node has begun, and with whom: one that comes back shows that an address leads to this very node.
+    pub(crate) own_hellos: BTreeMap<SessionId, Key>,
     pub(crate) out: Out,
     pub(crate) effects: Effects,
     /// Nothing new is begun any more.

@@ -165,6 +165,15 @@ impl Connection {
             self.used = now;
         }
         self.idle = idle;
+        self.rest();
+    }
+
+    /// While nothing is under way on it, it holds no memory.
+    fn rest(&mut self) {
+        if self.idle {
+            self.inbound.rest();
+            self.outbound.rest();
+        }
     }
 
     pub(crate) fn expect(&mut self, hint: Hint) {
@@ -173,10 +182,19 @@ impl Connection {
         }
     }
 
+    /// A new session was made over it: whatever was sent on it before may have been in one that the peer did not know.
+    pub(crate) fn is_introduced_anew(&mut self) {
+        self.introduced = false;
+    }
+
+    /// Whether nothing is under way on it, whatever half a packet may be there.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.is_open() && matches!(self.owner, Owner::Peer(_)) && self.idle && self.outbound.is_empty()
+    }
+
     /// Whether it may be closed without anybody missing it.
     pub(crate) fn is_idle(&self) -> bool {
-        let nothing_waits = self.outbound.is_empty() && !self.inbound.is_partial();
-        self.is_open() && matches!(self.owner, Owner::Peer(_)) && self.idle && nothing_waits
+        self.is_unused() && !self.inbound.is_partial()
     }
 
     /// Whether it was said to be the last for now.
@@ -207,6 +225,7 @@ impl Connection {
 
     pub(crate) fn return_packets(&mut self, packets: PacketStream) {
         self.inbound = packets;
+        self.rest();
     }
 
     /// The longest packet that it may bring now.

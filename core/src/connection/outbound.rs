@@ -43,8 +43,16 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// An empty buffer keeps memory up to this.
-    const KEPT: usize = 4096;
+    /// A buffer that is written out keeps memory up to this, until it is to [rest](Self::rest).
+    const KEPT: usize = 2 * super::FILL_TARGET;
+
+    /// Nothing is under way: gives its memory back, if nothing waits.
+    pub(crate) fn rest(&mut self) {
+        if self.is_empty() {
+            self.bytes = Vec::new();
+            self.marks.shrink_to(4);
+        }
+    }
 
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.written
@@ -198,10 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_buffer_holds_little_memory() {
+    fn an_empty_buffer_holds_no_memory_while_it_rests() {
         let mut outbound = Outbound::default();
-        put(&mut outbound, 1, &[0; 60_000]);
-        wrote(&mut outbound, 100_000);
+        for counter in 0..10 {
+            put(&mut outbound, counter, &[0; 60_000]);
+        }
+        wrote(&mut outbound, 1_000_000);
         assert!(outbound.bytes.capacity() <= Outbound::KEPT);
+        outbound.rest();
+        assert_eq!(outbound.bytes.capacity(), 0);
     }
 }

@@ -10,8 +10,8 @@ use crate::wire::packet::MAX_PACKET;
 const PREFIX: usize = 4;
 
 /// The incoming half of one byte stream. Call [`next`](Self::next) until it has no more before every
-/// [`push`](Self::push): then no more is held than one packet and what was pushed last, and nothing at all while the
-/// stream rests between two packets.
+/// [`push`](Self::push): then no more is held than one packet and what was pushed last, and nothing at all once it
+/// [rests](Self::rest) between two packets.
 #[derive(Debug, Default)]
 pub(crate) struct PacketStream {
     buffer: Vec<u8>,
@@ -71,14 +71,17 @@ impl PacketStream {
         self.buffer.len().saturating_sub(self.taken)
     }
 
-    /// Gives back the memory of what has been handed out.
+    /// Makes room of what has been handed out.
     fn forget_taken(&mut self) {
         self.buffer.drain(..self.taken);
         self.taken = 0;
-        if self.buffer.is_empty() {
-            self.buffer = Vec::new();
-        } else {
-            self.buffer.shrink_to(PREFIX + MAX_PACKET);
+        self.buffer.shrink_to(PREFIX + MAX_PACKET);
+    }
+
+    /// Nothing is expected soon: gives the memory back, if nothing waits.
+    pub(crate) fn rest(&mut self) {
+        if self.buffered() == 0 {
+            *self = Self::default();
         }
     }
 }
@@ -199,10 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn a_resting_stream_holds_no_memory() {
+    fn a_stream_that_rests_between_two_packets_holds_no_memory() {
         let mut stream = PacketStream::default();
         stream.push(&framed(&[vec![1; MAX_PACKET], vec![2; 100]]));
         assert_eq!(drain(&mut stream).len(), 2);
+        stream.rest();
         assert_eq!(stream.buffer.capacity(), 0);
     }
 

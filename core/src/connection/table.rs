@@ -308,6 +308,7 @@ impl Connections {
         connection.up.take(count);
         connection.taken = now;
         connection.outbound.wrote(count, &mut handed);
+        connection.rest();
         if connection.outbound.is_empty() {
             self.writers.remove(&id);
         }

@@ -173,7 +173,7 @@ impl Node {
             }
             Some(ConnectionDue::Flushed) => self.close(id, AttemptResult::Ended),
             Some(ConnectionDue::Idle) => {
-                if self.env.connections.get(id).is_some_and(|connection| connection.is_idle()) {
+                if self.env.connections.get(id).is_some_and(|connection| connection.is_unused()) {
                     self.close(id, AttemptResult::Ended);
                 } else {
                     self.env.connections.is_used(self.env.now, id);

@@ -54,6 +54,7 @@ impl Node {
             queries,
             incoming,
             charges,
+            own_hellos,
             out: _,
             effects: _,
             stopping: _,
@@ -65,6 +66,7 @@ impl Node {
         digest.add("queries", queries);
         digest.add("incoming", incoming);
         digest.add("charged", charges);
+        digest.add("hellos", own_hellos);
         let mut known: Vec<&Peer> = peers.iter().collect();
         known.sort_unstable_by_key(|peer| peer.id());
         for peer in known {

@@ -17,7 +17,7 @@ mod sessions;
 mod shutdown;
 mod store;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::fmt;
 
 use self::peers::Peers;
@@ -105,6 +105,7 @@ impl Node {
                 queries: Queries::new(),
                 incoming: Incomings::new(),
                 charges: Charges::default(),
+                own_hellos: BTreeMap::new(),
                 out: Out::default(),
                 effects: Effects::default(),
                 stopping: false,
@@ -266,6 +267,7 @@ impl Node {
                 Effect::SessionUsed(sid, key) => {
                     let asked = self.peers.get(key).is_some_and(|peer| peer.is_asked());
                     self.sessions.used(sid, key, asked, self.env.now);
+                    self.limit_sessions(sid, key);
                 }
                 Effect::LookUp(key) => self.look_up(key),
                 Effect::WantsPlace(key) => self.wants_place(key),

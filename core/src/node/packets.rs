@@ -120,6 +120,11 @@ impl Node {
             self.env.connections.put(now, on, |out| out.extend_from_slice(welcome));
             return;
         }
+        if let Some(peer) = self.env.own_hellos.get(&isid).copied().and_then(|key| self.peers.get_mut(key)) {
+            self.env.note(Cause::ConnectedToMyself, None, Some(on));
+            peer.meets_this_node(&mut self.env);
+            return self.env.effects.push(Effect::Close(on, AttemptResult::Myself));
+        }
         let ephemeral = noise.first_chunk().unwrap_or(&[0; 32]);
         let crowded = self.tentative.len() >= self.env.limits.tentative_sessions.div_ceil(2);
         let path = (on.0.age(), isid.0, ephemeral);
@@ -163,8 +168,7 @@ impl Node {
             self.env.effects.push(Effect::Close(on, AttemptResult::AnotherNode));
             return None;
         }
-        let has_room = self.has_room_for_session();
-        let key = self.peers.find_or_make(id, &mut self.env).filter(|_| has_room);
+        let key = if self.has_room_for_session() { self.peers.find_or_make(id, &mut self.env) } else { None };
         if key.is_none() {
             self.env.note(Cause::HandshakeRefused, Some(id), Some(on));
             self.env.connections.put(self.env.now, on, |out| put_busy(out, isid, BUSY_CODE, BUSY_TENTHS));

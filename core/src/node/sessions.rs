@@ -90,6 +90,21 @@ impl Node {
         true
     }
 
+    /// A session that this node has initiated may be one too many: another gives way, or it ends again before anything is asked in it.
+    pub(super) fn limit_sessions(&mut self, newest: SessionId, of: Key) {
+        if self.sessions.confirmed() <= self.env.limits.sessions {
+            return;
+        }
+        let victim = self.least_needed_session(newest);
+        let (sid, key) = victim.unwrap_or((newest, of));
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.break_session(&mut self.env, sid, BreakCode::Memory);
+            if victim.is_none() {
+                peer.finds_no_session(&mut self.env);
+            }
+        }
+    }
+
     /// Whether one more session could be confirmed.
     pub(super) fn has_room_for_session(&self) -> bool {
         self.sessions.confirmed() < self.env.limits.sessions || self.least_needed_session(SessionId([0; 8])).is_some()

@@ -186,7 +186,7 @@ impl Peer {
 
     /// The peer says that a query did not run under its number. If it has no room, it is asked again while there is time; if it calls late what
     /// this node still waits for, their clocks have gone apart, and the query goes again, once, in a session that starts them anew.
-    pub(super) fn refused(&mut self, env: &mut Env, sid: SessionId, query: QueryId, code: RefuseCode, wait: Duration) {
+    pub(super) fn refused(&mut self, env: &mut Env, query: QueryId, code: RefuseCode, wait: Duration) {
         let Some(asked) = env.queries.get_mut(query) else { return };
         let Some(refusal) = code.refusal() else {
             return self.fail(env, query, Reason::LostByPeer, Executed::Maybe);
@@ -197,9 +197,8 @@ impl Peer {
         }
         let pause = match code {
             RefuseCode::TooLate if !asked.was_late() => {
-                if let Some(held) = self.sessions.get_mut(sid) {
-                    held.session.clocks_have_parted();
-                }
+                // In whichever session they were compared before, it would be late again.
+                self.sessions.iter_mut().for_each(|held| held.session.clocks_have_parted());
                 Duration::ZERO
             }
             RefuseCode::BusyWithYou

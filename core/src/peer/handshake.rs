@@ -124,6 +124,7 @@ impl Peer {
             return false;
         };
         self.next_handshake = env.now + EVERY;
+        env.own_hellos.insert(id, self.key);
         self.handshake = Some(alloc::boxed::Box::new(Handshake {
             id,
             initiator,
@@ -153,6 +154,10 @@ impl Peer {
             return;
         }
         let Some(handshake) = self.handshake.take() else { return };
+        env.own_hellos.remove(&handshake.id);
+        if let Some(connection) = env.connections.get_mut(on) {
+            connection.is_introduced_anew();
+        }
         let (path, connection) = (PathId::Stream(on), env.connections.get(on));
         let short = connection.is_some_and(crate::connection::Connection::is_short);
         let dialled_to = connection.filter(|connection| connection.is_dialled()).map(|connection| connection.remote());
@@ -232,6 +237,10 @@ impl Peer {
         let spread = env.random.below(u64::try_from(wait.as_micros()).unwrap_or(0) / 4 + 1);
         let until = env.now + wait + Duration::from_micros(spread);
         sent.busy_until = Some(sent.busy_until.map_or(until, |before| before.max(until)));
+        if self.way.is_busy(on, until, env.now) {
+            // Another strategy has its turn.
+            env.effects.push(Effect::Close(on, AttemptResult::Busy));
+        }
         self.mark(env);
     }
 
@@ -285,8 +294,17 @@ impl Peer {
     }
 
     /// Nobody waits for it any more.
-    pub(super) fn drop_handshake(&mut self) {
-        self.handshake = None;
+    pub(super) fn drop_handshake(&mut self, env: &mut Env) {
+        if let Some(handshake) = self.handshake.take() {
+            env.own_hellos.remove(&handshake.id);
+        }
+    }
+
+    /// The handshake has come back to this very node: the address that it went to is its own.
+    pub(crate) fn meets_this_node(&mut self, env: &mut Env) {
+        for sent in self.handshake.iter().flat_map(|handshake| &handshake.sent) {
+            env.effects.push(Effect::Close(sent.on, AttemptResult::Myself));
+        }
     }
 
     /// Whether a handshake was sent, and its answer is awaited.

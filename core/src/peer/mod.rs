@@ -179,6 +179,8 @@ impl Peer {
             let mut account = account(&mut self.charges, env);
             let withdrawn = self.sessions.session_mut(at).tick(now, &mut account);
             withdrawn.into_iter().for_each(|incoming| answered::withdraw(env, incoming));
+            let refusals = self.sessions.session_mut(at).take_refusals();
+            self.note_refusals(env, None, refusals);
         }
         self.watch_silence(env);
         self.resume_paused(env);

@@ -5,7 +5,6 @@ use core::time::Duration;
 
 use super::Peer;
 use super::sessions::Held;
-use crate::config::Limits;
 use crate::connection::{Connection, Handed, Owner, RecordName};
 use crate::env::{Effect, Env};
 use crate::id::{ConnectionId, NodeId};
@@ -275,11 +274,11 @@ impl Peer {
         for at in 0..self.paths.connections.len() {
             let on = self.paths.connections[at];
             let path = PathId::Stream(on);
-            let in_use = |held: &Held| held.session.is_heard_on(path) && !held.session.is_idle();
+            let in_use = |held: &Held| held.session.is_heard_on(path) && (!held.session.is_idle() || held.session.owes());
             let idle = !waits && !reads && !self.sessions.iter().any(in_use);
             let Some(connection) = env.connections.get_mut(on) else { continue };
             connection.set_use(env.now, idle);
-            if idle && connection.is_no_more() && is_surplus(env.connections.len(), &env.limits) {
+            if connection.is_no_more() && connection.is_idle() {
                 env.effects.push(Effect::Close(on, AttemptResult::Ended));
             }
         }
@@ -300,11 +299,6 @@ impl Peer {
             env.effects.push(Effect::Close(oldest, AttemptResult::Ended));
         }
     }
-}
-
-/// Whether there are more connections than are maintained for being used again.
-fn is_surplus(connections: usize, limits: &Limits) -> bool {
-    connections > limits.maintained_connections
 }
 
 fn is_smaller(own: NodeId, other: NodeId) -> bool {

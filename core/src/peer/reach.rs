@@ -89,6 +89,11 @@ impl Peer {
         self.fail_waiting(env, Reason::RefusedHere(Refusal::TooManyConnections));
     }
 
+    /// There is no place for a session with it, and none will be made.
+    pub(crate) fn finds_no_session(&mut self, env: &mut Env) {
+        self.fail_waiting(env, Reason::RefusedHere(Refusal::TooManySessions));
+    }
+
     /// A connection is open: sees to it that the two share a session that the peer still holds, and that sessions in which something is
     /// under way may go by it.
     fn meet(&mut self, env: &mut Env, on: ConnectionId) {
@@ -130,7 +135,7 @@ impl Peer {
             env.effects.push(Effect::Close(dial.connection, AttemptResult::Ended));
         }
         self.way.rest();
-        self.drop_handshake();
+        self.drop_handshake(env);
     }
 
     /// Nothing is left to try: what never left fails fast. What has left does so only if the very address over which it went refuses now:
@@ -154,7 +159,7 @@ impl Peer {
         let awaited = self.wants_path();
         let Env { now, random, .. } = env;
         self.way.give_up(awaited, *now, |about: Duration| paths::jittered(random, about));
-        self.drop_handshake();
+        self.drop_handshake(env);
     }
 
     /// Every query that has no number ends for this reason.

@@ -6,7 +6,7 @@ use crate::env::{Effect, Env};
 use crate::id::{ConnectionId, QueryId};
 use crate::note::Cause;
 use crate::query::{AttemptResult, Executed, Reason, Refusal};
-use crate::session::{Happening, OpenError, PathId, RuleBroken};
+use crate::session::{Happening, OpenError, PathId, Refusals, RuleBroken};
 use crate::wire::code::BreakCode;
 use crate::wire::frame::parse_frame;
 use crate::wire::packet::SessionId;
@@ -94,15 +94,21 @@ impl Peer {
         }
         if let Some(held) = self.sessions.get_mut(sid) {
             held.session.close_record(env.now);
-            let told = held.session.take_told();
+            let (told, refusals) = (held.session.take_told(), held.session.take_refusals());
             if held.session.has_borne_fruit() {
                 self.way.bears_fruit();
                 self.paths.bears_fruit();
             }
+            self.note_refusals(env, Some(on), refusals);
             told.into_iter().for_each(|notice| self.end_notice(env, QueryId(notice)));
         }
         self.touch_session(env, sid);
         self.mark(env);
+    }
+
+    pub(super) fn note_refusals(&self, env: &mut Env, on: Option<ConnectionId>, refusals: Refusals) {
+        (0..refusals.refused).for_each(|_| env.note(Cause::QueryRefused, Some(self.id), on));
+        (0..refusals.abandoned).for_each(|_| env.note(Cause::MessageAbandoned, Some(self.id), on));
     }
 
     /// The rules of the protocol were broken: the session ends, and nothing more is believed on this connection.
@@ -131,7 +137,7 @@ impl Peer {
                     self.fail(env, query, Reason::LostByPeer, Executed::Maybe);
                 }
             }
-            Happening::Refused { query, code, wait } => self.refused(env, sid, QueryId(query), code, wait),
+            Happening::Refused { query, code, wait } => self.refused(env, QueryId(query), code, wait),
             Happening::NoRoom { number } => {
                 if let Some(query) = self.asked_under(sid, number) {
                     let reason = Reason::RefusedHere(Refusal::NoMemoryForReply);

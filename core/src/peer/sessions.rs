@@ -48,7 +48,6 @@ pub(super) struct Held {
 pub(super) struct Sessions(Vec<Held>);
 
 impl Sessions {
-
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

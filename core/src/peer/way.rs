@@ -205,6 +205,26 @@ impl Way {
         true
     }
 
+    /// Whoever is at the other end of the dial has no room before then. If another address may be tried meanwhile, the dial is over.
+    pub(crate) fn is_busy(&mut self, connection: ConnectionId, until: Instant, now: Instant) -> bool {
+        let Some(dial) = self.dial.filter(|dial| dial.connection == connection) else { return false };
+        let is_ready = |standing: &Standing| match standing.state {
+            State::Untried => true,
+            State::TurnedAway { again, .. } => again <= now,
+            State::Failed(_) => false,
+        };
+        let has_other = self.addresses.iter().any(|standing| standing.address != dial.address && is_ready(standing));
+        if has_other {
+            self.dial = None;
+            let took = now.saturating_since(dial.since);
+            self.tried(Attempt { strategy: Strategy::Address(dial.address), result: AttemptResult::Busy, took });
+            if let Some(standing) = self.addresses.iter_mut().find(|standing| standing.address == dial.address) {
+                standing.state = State::TurnedAway { times: 1, again: until };
+            }
+        }
+        has_other
+    }
+
     /// Notes what came of an attempt.
     pub(crate) fn tried(&mut self, attempt: Attempt) {
         if self.tried.len() >= Failure::MAX_TRIED {

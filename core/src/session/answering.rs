@@ -1,5 +1,6 @@
 //! The recipient's end of a session: what became of each of the peer's numbers, and what is still to be said of it.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -32,7 +33,7 @@ pub(super) enum Entry {
     /// A handler works at it.
     Running { incoming: Key, until: Instant },
     /// Its reply goes until it is acknowledged.
-    Answered(Answered),
+    Answered(Box<Answered>),
     /// Its refusal goes until it is acknowledged.
     Refused { code: RefuseCode, wait: u16, until: Instant },
     /// It was taken, and what became of it is forgotten: that goes until it is acknowledged.
@@ -172,7 +173,7 @@ impl Answering {
 
     /// The reply goes until it is acknowledged.
     pub(super) fn answer(&mut self, number: u64, answered: Answered, account: &mut Account<'_>) {
-        self.put(number, Entry::Answered(answered), account);
+        self.put(number, Entry::Answered(Box::new(answered)), account);
     }
 
     /// The asker does not wait any more. Gives back the handler that works at it.

@@ -1,5 +1,6 @@
 //! The asker's end of a session: its own numbers, and the queries that have one.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -38,7 +39,8 @@ struct Cancelled {
 #[derive(Debug)]
 pub(super) struct Asking {
     next: u64,
-    outstanding: BTreeMap<u64, Asked>,
+    /// By number. Each has memory of its own, so that the others need not move when one comes or goes.
+    outstanding: BTreeMap<u64, Box<Asked>>,
     /// How many the peer lets wait at a time.
     most: usize,
     /// No number below this one is both outstanding and not wholly acknowledged.
@@ -76,7 +78,7 @@ impl Asking {
     pub(super) fn number(&mut self, asked: Asked) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.outstanding.insert(number, asked);
+        self.outstanding.insert(number, Box::new(asked));
         number
     }
 
@@ -86,11 +88,11 @@ impl Asking {
     }
 
     pub(super) fn get(&self, number: u64) -> Option<&Asked> {
-        self.outstanding.get(&number)
+        self.outstanding.get(&number).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Asked> {
-        self.outstanding.get_mut(&number)
+        self.outstanding.get_mut(&number).map(Box::as_mut)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -102,12 +104,12 @@ impl Asking {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Asked)> {
-        self.outstanding.iter().map(|(&number, asked)| (number, asked))
+        self.outstanding.iter().map(|(&number, asked)| (number, asked.as_ref()))
     }
 
     /// The query is settled, or goes again under another number; what was held for it is given back.
     pub(super) fn remove(&mut self, number: u64, account: &mut Account<'_>) -> Option<(Key, Message)> {
-        let asked = self.outstanding.remove(&number)?;
+        let asked = *self.outstanding.remove(&number)?;
         if let Some(reply) = asked.reply {
             account.release_assembly(reply.total());
         }

@@ -215,7 +215,7 @@ impl Session {
         code: RefuseCode,
         account: &mut Account<'_>,
     ) -> Option<Happening<'a>> {
-        self.refuse(number, code, 0, now + LATEST_UNTIL, account);
+        self.refuses_itself(now, number, code, account);
         None
     }
 

@@ -124,6 +124,14 @@ pub(crate) struct Session {
     arriving: inbound::Arriving,
     /// Whether a message, or a part of one, has got through.
     fruit: bool,
+    refusals: Refusals,
+}
+
+/// Queries that a session has refused by itself, and how many of them were never whole: their parts stopped coming, or found no memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Refusals {
+    pub(crate) refused: u32,
+    pub(crate) abandoned: u32,
 }
 
 /// Whoever initiated a session has to send a record in it, or the peer never learns that its half is in use.
@@ -180,6 +188,7 @@ impl Session {
             outcome: Outcome::default(),
             arriving: inbound::Arriving::default(),
             fruit: false,
+            refusals: Refusals::default(),
         }
     }
 
@@ -460,6 +469,18 @@ impl Session {
         self.queue.push(Row::First, Waiting::new(Thing::Refuse, number));
     }
 
+    /// It refuses a query that never came to its owner.
+    fn refuses_itself(&mut self, now: Instant, number: u64, code: RefuseCode, account: &mut Account<'_>) {
+        self.refusals.refused += 1;
+        self.refusals.abandoned += u32::from(code == RefuseCode::NoMemory);
+        self.refuse(number, code, 0, now + LATEST_UNTIL, account);
+    }
+
+    /// What it has refused by itself since this was last asked.
+    pub(crate) fn take_refusals(&mut self) -> Refusals {
+        core::mem::take(&mut self.refusals)
+    }
+
     /// The handler says that its query did not run. Says whether the asker still waits.
     pub(crate) fn refuse_running(&mut self, number: u64, code: RefuseCode, account: &mut Account<'_>) -> bool {
         let waits = self.answering.refuse_running(number, code, account);
@@ -557,8 +578,8 @@ impl Session {
         let mut withdrawn = Vec::new();
         for (number, due) in self.answering.tick(now, account) {
             match due {
-                Due::Stalled => self.refuse(number, RefuseCode::NoMemory, 0, now + LATEST_UNTIL, account),
-                Due::Late => self.refuse(number, RefuseCode::TooLate, 0, now + LATEST_UNTIL, account),
+                Due::Stalled => self.refuses_itself(now, number, RefuseCode::NoMemory, account),
+                Due::Late => self.refuses_itself(now, number, RefuseCode::TooLate, account),
                 Due::Forgotten(incoming) => {
                     withdrawn.extend(incoming);
                     self.queue.push(Row::First, Waiting::new(Thing::Forgotten, number));

@@ -211,7 +211,7 @@ impl Session {
     ) -> Result<(), Full> {
         let number = waiting.number;
         let Some(Entry::Answered(answered)) = self.answering.get_mut(number) else { return Ok(()) };
-        let Answered { code, outgoing, counts_as_long, .. } = answered;
+        let Answered { code, outgoing, counts_as_long, .. } = answered.as_mut();
         let Some(part) = next_part(row, outgoing, draft)? else { return Ok(()) };
         if part.from == 0 {
             put_reply(draft.out, number, *code, outgoing.total(), part.len());

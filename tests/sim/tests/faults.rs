@@ -139,6 +139,19 @@ fn a_clock_that_is_set_back_makes_its_own_node_wait_longer_and_no_other() {
 }
 
 #[test]
+fn a_clock_that_goes_too_fast_or_too_slow_is_gone_by_and_no_other() {
+    let (mut scene, asker, peer, began) = connected();
+    scene.world.set_drift(asker, 500);
+    scene.world.set_drift(peer, -500);
+    let asked = scene.ask(asker, peer, query(NEVER, b"one"));
+    let backwards = scene.ask(peer, asker, query(NEVER, b"other"));
+    scene.run_secs(100);
+    assert_eq!(scene.verdict(asker, asked).0, began + Duration::from_micros(59_970_015));
+    assert_eq!(scene.verdict(peer, backwards).0, began + Duration::from_micros(60_030_016));
+    assert_eq!(scene.world.violations(), [""; 0]);
+}
+
+#[test]
 fn a_slow_directory_answers_after_its_time() {
     let (mut scene, asker, peer) = Scene::of_two(1);
     let began = scene.world.now();

@@ -387,7 +387,12 @@ impl Bench {
     }
 
     /// A packet arrives at an end.
-    pub(super) fn arrives(&mut self, at: usize, path: usize, packet: &[u8]) -> Result<Result<(), RuleBroken>, OpenError> {
+    pub(super) fn arrives(
+        &mut self,
+        at: usize,
+        path: usize,
+        packet: &[u8],
+    ) -> Result<Result<(), RuleBroken>, OpenError> {
         let (now, id) = (self.now, self.paths[path].id);
         let end = &mut self.ends[at];
         let mut packet = packet.to_vec();

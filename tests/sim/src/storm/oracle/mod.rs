@@ -5,8 +5,13 @@
 //!
 //! - [`clock`]: a node's own clock, by which its deadlines go;
 //! - [`faults`]: what went wrong, where, from when to when;
+//! - [`pace`]: how long things take, at least and at most;
+//! - [`reach`]: whom nodes look up and dial;
+//! - [`recovery`]: how long what went wrong is felt after it is over;
 //! - [`life`]: one query;
+//! - [`limits`]: what was refused or lost because a limit was reached;
 //! - [`model`]: takes the facts;
+//! - [`promises`]: what is sure to happen in time;
 //! - [`verdicts`]: what may happen at all;
 //! - [`notices`]: messages that nobody answers;
 //! - [`rest`]: limits, and what may be left over.
@@ -14,9 +19,16 @@
 mod clock;
 mod faults;
 mod life;
+mod limits;
 mod model;
 mod notices;
+mod pace;
+mod promises;
+mod reach;
+mod recovery;
 mod rest;
+#[cfg(test)]
+mod tests;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -38,8 +50,8 @@ pub(super) use self::life::Question;
 pub(super) struct Oracle {
     ids: BTreeMap<NodeId, NodeIndex>,
     addresses: BTreeMap<SocketAddr, NodeIndex>,
-    /// How many of the world's lookups, dials and notes are in the transcript.
-    watched: [u64; 3],
+    /// How many of the world's lookups, dials, notes and broken connections are in the transcript.
+    watched: [u64; 4],
     model: Model,
     records: Records,
     /// Queries without a verdict, by who asked: the number in the body.
@@ -63,11 +75,13 @@ pub(super) struct Kept {
 impl Oracle {
     /// An oracle of a world in which nothing has happened yet.
     pub(super) fn new(world: &World, network: Network, nodes: &[(NodeIndex, Config)]) -> Self {
+        let settings: Vec<_> =
+            nodes.iter().map(|(node, config)| (*node, world.address(*node), config.clone())).collect();
         Self {
             ids: nodes.iter().map(|&(node, _)| (world.id(node), node)).collect(),
             addresses: nodes.iter().map(|&(node, _)| (world.address(node), node)).collect(),
-            watched: [0; 3],
-            model: Model::new(network, nodes, world.now()),
+            watched: [0; 4],
+            model: Model::new(network, &settings, world.now()),
             records: Records::default(),
             waiting: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -126,7 +140,7 @@ impl Oracle {
         let Question { from, to, type_name, bytes, hard, .. } = question;
         let body = body_of(query, bytes);
         self.observe(world, Some(from), What::Asks { query, to, type_name, bytes: body.len(), hard });
-        self.model.asks(world.now(), question);
+        self.model.asks(world.now(), question, world.written(from, to));
         (query, body)
     }
 
@@ -172,7 +186,7 @@ impl Oracle {
 
     /// Writes down what nodes did of themselves since the last call.
     pub(super) fn watch(&mut self, world: &World) {
-        let [lookups, dials, notes] = &mut self.watched;
+        let [lookups, dials, notes, breaks] = &mut self.watched;
         let mut seen = Vec::new();
         for &(at, node, peer) in world.lookups_since(lookups) {
             seen.extend(self.ids.get(&peer).map(|&peer| (at, node, What::LooksUp { peer })));
@@ -184,6 +198,7 @@ impl Oracle {
             let peer = note.peer.and_then(|peer| self.ids.get(&peer).copied());
             seen.push((at, node, What::Noted { cause: note.cause, peer }));
         }
+        seen.extend(world.breaks_since(breaks).iter().map(|&(at, node, other)| (at, node, What::Breaks { other })));
         seen.sort_by_key(|&(at, _, _)| at);
         self.nobody_believes_it(world, &seen);
         for (at, node, what) in seen {
@@ -347,7 +362,8 @@ impl Oracle {
         if !belongs {
             self.violate(world, format!("query {query} has a reply that is not its own"));
         }
-        self.model.ends(world.now(), query, ending);
+        let Question { from, to, .. } = self.model.lives[query].question;
+        self.model.ends(world.now(), query, ending, world.written(from, to));
     }
 
     fn write(&mut self, world: &World, node: NodeIndex, what: What) {

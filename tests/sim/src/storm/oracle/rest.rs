@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use egtp::{Cause, SignedRecord, Usage};
 
 use super::Oracle;
+use super::life::Life;
 use crate::transcript::Ending;
 use crate::usage::is_under_way;
 use crate::{NodeIndex, World};
+
+/// A node holds so many sessions with one peer at most, besides those on offer.
+const SESSIONS_PER_PEER: usize = 64;
 
 /// The sequence numbers of the records that nodes have published.
 #[derive(Debug, Default)]
@@ -44,8 +48,7 @@ impl Oracle {
             self.violate(world, format!("node {} uses the number of its record again", node.number()));
         }
         let usage = world.node(node).usage();
-        let peers = self.ids.len();
-        let explained = timers_at_most(&usage, peers);
+        let explained = timers_at_most(&usage);
         self.demand(world, usage.timers <= explained, || {
             format!("unexplained timers at node {}, of which {explained} can be explained: {usage:?}", node.number())
         });
@@ -53,29 +56,31 @@ impl Oracle {
 
     /// After the storm, no table holds anything, and every timer is explained.
     pub(in crate::storm) fn nothing_leaks(&mut self, world: &mut World, node: NodeIndex) {
-        let usage = world.node(node).usage();
-        self.demand(world, !is_under_way(&usage), || format!("something is left at node {}: {usage:?}", node.number()));
+        let usage = self.unexcused(world, node);
+        let at = node.number();
+        self.demand(world, !is_under_way(&usage), || format!("something is left at node {at}: {usage:?}"));
         let maintained = self.model.nodes[&node].limits.maintained_connections;
         let surplus = usage.connections > maintained;
-        self.demand(world, !surplus, || format!("node {} keeps more than {maintained}: {usage:?}", node.number()));
+        self.demand(world, !surplus, || format!("node {at} keeps more than {maintained}: {usage:?}"));
     }
 
-    /// Long after the storm, there are no connections, and one session with each peer at most. There may be two if connections are so
-    /// few, or so few are maintained, or sessions are replaced so often or are so few, that a connection may have been closed before a
-    /// session that had been replaced was; or if so little may be asked, or so few peers be known, that nobody has found out. Strangers may have
-    /// left so many sessions.
+    /// Long after the storm, there are no connections, and sessions are all that a peer's timer is set for: to be replaced, or to end.
     pub(in crate::storm) fn is_at_rest(&mut self, world: &mut World, node: NodeIndex) {
-        let usage = world.node(node).usage();
+        let usage = self.unexcused(world, node);
         let at = node.number();
+        let idle = usage.peers.min(usage.sessions);
         self.demand(world, usage.connections == 0, || format!("node {at} keeps idle connections: {usage:?}"));
-        self.demand(world, usage.timers == usage.sessions, || format!("unexplained timers at node {at}: {usage:?}"));
+        self.demand(world, usage.timers <= idle, || format!("unexplained timers at node {at}: {usage:?}"));
+        let most = SESSIONS_PER_PEER * usage.peers + usage.tentative_sessions;
+        self.demand(world, usage.sessions <= most, || format!("too many sessions at node {at}: {usage:?}"));
     }
 
     /// In a world that has healed, whoever asks has a reply, unless there is no place for one of the two at the other.
     pub(in crate::storm) fn all_were_answered(&mut self, world: &World, asked: &[usize]) {
         for &query in asked {
-            let ending = &self.model.lives[query].ending;
-            if !matches!(ending, Some((_, Ending::Reply { .. }))) {
+            let Life { question, ending, .. } = &self.model.lives[query];
+            let shut_out = self.model.may_shut_out(question.from, question.to);
+            if !shut_out && !matches!(ending, Some((_, Ending::Reply { .. }))) {
                 let what = format!("query {query} was asked in a world that has healed, in vain: {ending:?}");
                 self.violate(world, what);
             }
@@ -84,10 +89,34 @@ impl Oracle {
 
     /// No node of this implementation sends what another one cannot understand.
     pub(in crate::storm) fn nobody_misbehaved(&mut self, world: &mut World, node: NodeIndex) {
-        for cause in [Cause::ProtocolViolation, Cause::UnknownVersion, Cause::RecordNotOpened] {
+        let never = [
+            Cause::ProtocolViolation,
+            Cause::UnknownVersion,
+            Cause::RecordNotOpened,
+            Cause::RecordReplayed,
+            Cause::HandshakeNotForMe,
+            Cause::ConnectedToMyself,
+            Cause::ConnectedToAnother,
+            Cause::ReplyMismatched,
+        ];
+        for cause in never {
             let count = world.node(node).count(cause);
             self.demand(world, count == 0, || format!("{} at node {}", cause.text(), node.number()));
         }
+        let cause = Cause::PacketTooLong;
+        let expected = !self.model.unexpected_long_packets.contains(&node);
+        self.demand(world, expected, || format!("{} at node {}", cause.text(), node.number()));
+    }
+
+    /// What a node holds, without what it cannot know that its time is over.
+    fn unexcused(&self, world: &mut World, node: NodeIndex) -> Usage {
+        let mut usage = world.node(node).usage();
+        let kept = self.model.kept_too_long(node).min(usage.incoming);
+        usage.incoming -= kept;
+        if self.model.remembers_too_long(node) {
+            usage.reply_bytes = 0;
+        }
+        usage
     }
 
     fn demand(&mut self, world: &World, holds: bool, otherwise: impl FnOnce() -> String) {
@@ -97,9 +126,8 @@ impl Oracle {
     }
 }
 
-/// Each timer belongs to something: a query has two, one to be answered has one; a connection is watched for silence, for
-/// idleness, for its throttle and for its end; a session acknowledges, gives pieces up, is renewed or forgotten; a peer is asked to
-/// prove a session and to shake hands again; and four are the node's own.
-fn timers_at_most(usage: &Usage, peers: usize) -> usize {
-    2 * usage.queries + usage.incoming + 5 * usage.connections + 4 * usage.sessions + usage.lookups + 2 * peers + 4
+/// Each timer belongs to something: a query, a connection, a peer and a question to the directory have one each; both directions of the
+/// throttle, surplus connections and the end have one.
+fn timers_at_most(usage: &Usage) -> usize {
+    usage.queries + usage.connections + usage.peers + usage.lookups + 4
 }

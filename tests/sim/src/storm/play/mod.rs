@@ -127,6 +127,10 @@ impl Play {
             Step::Block { from, to, blocked } => self.block(from, to, blocked),
             Step::ClockForward { node, by } => self.step_clock(node, by),
             Step::ClockBack { node, by } => self.step_clock_back(node, by),
+            Step::Drift { node, millionths } => {
+                self.write(Some(self.nodes[node]), What::Drifts { millionths });
+                self.world.set_drift(self.nodes[node], millionths);
+            }
             Step::Nat { node, nat } => {
                 self.write(Some(self.nodes[node]), What::Nat(nat));
                 self.world.set_nat(self.nodes[node], nat);
