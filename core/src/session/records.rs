@@ -23,6 +23,9 @@ use crate::wire::frame::{PieceOf, Runs};
 /// So many things in records that are lost are remembered, in case that a late acknowledgement names them.
 const MOST_LOST: usize = 4096;
 
+/// Memory for so many of each is kept while there is nothing to remember.
+const KEPT: usize = 8;
+
 /// What one frame of a record carries that has to arrive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Content {
@@ -378,9 +381,11 @@ impl Records {
             self.forgotten += u64::from(note.contents);
             self.notes.pop_front();
         }
-        if self.notes.is_empty() && self.notes.capacity() > 64 {
+        if self.notes.is_empty() && self.notes.capacity() > KEPT {
             self.notes = VecDeque::new();
-            self.contents.shrink_to_fit();
+        }
+        if self.contents.is_empty() && self.contents.capacity() > KEPT {
+            self.contents = VecDeque::new();
         }
     }
 
@@ -404,6 +409,18 @@ impl Records {
     fn find(&self, counter: u64) -> Option<usize> {
         let at = self.notes.partition_point(|note| note.counter < counter);
         self.notes.get(at).filter(|note| note.counter == counter).map(|_| at)
+    }
+
+    /// How many notes there are.
+    #[cfg(test)]
+    pub(super) fn notes(&self) -> usize {
+        self.notes.len()
+    }
+
+    /// The memory that they take.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.notes.capacity() * size_of::<Note>() + self.contents.capacity() * size_of::<Content>()
     }
 
     pub(super) fn check(&self, lanes: &Lanes) {

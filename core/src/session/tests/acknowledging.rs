@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::bench::{A, B, Bench, Heard, MS, Policy, SEC};
+use super::bench::{A, B, Bench, MS, Policy, SEC};
 use crate::session::rtt::Rtt;
 use crate::session::{Progress, RuleBroken};
 use crate::wire::code::{BreakCode, RefuseCode, ReplyCode};
@@ -226,6 +226,7 @@ fn whoever_acknowledges_what_was_never_sealed_left_out_or_withdrawn_breaks_the_r
 #[test]
 fn nothing_is_sealed_1024_above_what_is_not_acknowledged_but_ping_and_acknowledgements() {
     let mut bench = Bench::new();
+    bench.ends.iter_mut().for_each(|end| end.is_checked = false);
     bench.ends[A].policy = Policy::Refuse(RefuseCode::Busy);
     for record in 0..1024 {
         bench.ask(A, 10);
@@ -254,6 +255,7 @@ fn nothing_is_sealed_1024_above_what_is_not_acknowledged_but_ping_and_acknowledg
 #[test]
 fn the_place_of_a_counter_that_is_left_out_is_reckoned_with() {
     let mut bench = Bench::new();
+    bench.ends.iter_mut().for_each(|end| end.is_checked = false);
     let first = bench.ask(A, 10);
     bench.send(A);
     let lowest = bench.paths[0].flight[A][0].counter;
