@@ -104,7 +104,7 @@ impl Account<'_> {
 
     /// A message in pieces may begin to go.
     pub(crate) fn has_place_for_long(&self) -> bool {
-        self.of_peer.long < MAX_LONG
+        self.of_peer.long <= MAX_LONG
     }
 
     pub(crate) fn charge_long(&mut self) {
