@@ -1,12 +1,12 @@
 //! Nodes on this driver talk over the loopback interface.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use egtp::{
-    Delivery, Event, Executed, Identity, Query, QueryId, Reason, ServiceAction, SignedRecord, Strategies, TypeName,
-    Verdict,
+    Cause, Config, Delivery, Event, Executed, Identity, Query, QueryId, Reason, ServiceAction, SignedRecord,
+    Strategies, TypeName, Verdict,
 };
 use egtp_poll::{Driver, OpenError, Setup, Step};
 use rustix::time::{ClockId, clock_gettime};
@@ -46,6 +46,31 @@ fn a_dead_port_makes_the_query_unreachable_promptly() {
     let query = ask(&mut client, &peer, b"anybody there?");
     let Verdict::Failed(failure) = verdict(&mut [&mut client], query) else { panic!("nobody could answer") };
     assert_eq!((failure.reason, failure.executed), (Reason::Unreachable, Executed::No));
+}
+
+#[test]
+fn a_server_that_is_full_is_tried_again_and_answers_once_it_has_room() {
+    let mut config = Config::default();
+    config.limits.unauthenticated_connections = 1;
+    let peer = Identity::from_seed(&[2; 32]);
+    let listen = vec![ANY_IPV4_PORT.into()];
+    let setup = Setup { config: config.check().unwrap(), listen, ..Setup::new(peer.clone()) };
+    let (mut client, mut server) = (open(1, vec![]), Driver::open(setup).unwrap());
+    server.node().serve(echo()).unwrap();
+    let address = server.local_addresses()[0];
+    let silent = TcpStream::connect(address).unwrap();
+    while server.node().usage().connections == 0 {
+        turn(&mut server);
+    }
+
+    learn(&mut client, &peer, address);
+    let query = ask(&mut client, &peer, b"hello");
+    while client.node().count(Cause::StrategyFailed) == 0 {
+        turn(&mut client);
+        turn(&mut server);
+    }
+    drop(silent);
+    assert!(matches!(verdict(&mut [&mut client, &mut server], query), Verdict::Reply(_)));
 }
 
 #[test]
