@@ -71,7 +71,7 @@ pub(crate) struct Serve {
     /// Answer queries of this type with what COMMAND, run by /bin/sh, prints when the query is its input
     #[arg(long, value_name = "TYPE=COMMAND", value_parser = handler)]
     pub(crate) on: Vec<Handler>,
-    /// How many commands run at once; beyond it queries are refused as busy
+    /// How many commands run at once; beyond it a query is refused as busy, and its asker tries again until its deadline
     #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) on_limit: u16,
     /// The most that is sent, in bytes a second: 7000, 56k, 1M

@@ -121,7 +121,7 @@ fn a_dead_port_is_reported_at_once() {
         let tried = format!(",\"tried\":[{{\"strategy\":\"{dead}\",\"result\":\"refused\",\"ms\":");
         assert!(asked.text().contains(&tried), "{}", asked.text());
         assert!(asked.stderr.starts_with(&format!("egtp: tried {dead} for ")), "{}", asked.stderr);
-        assert!(asked.took < Duration::from_secs(1), "{:?}", asked.took);
+        assert!(asked.took < Duration::from_secs(5), "{:?}", asked.took);
     }
 }
 

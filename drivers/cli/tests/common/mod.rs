@@ -281,7 +281,7 @@ pub(crate) fn pid(child: &Child) -> Pid {
 }
 
 /// Reads lines in the background, so that a test can wait for one without waiting for ever.
-pub(crate) fn lines(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
+pub(crate) fn lines(stream: impl io::Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
