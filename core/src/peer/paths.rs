@@ -120,8 +120,9 @@ impl Peer {
     pub(crate) fn path_ended(&mut self, env: &mut Env, connection: &Connection, result: AttemptResult) {
         let on = connection.id();
         self.handshake_lost_path(on);
+        // A session may have asked on it whether the peer knows it, though nobody has proved to be there.
+        self.sessions_left_alone(env, PathId::Stream(on));
         if self.paths.remove(on) {
-            self.sessions_left_alone(env, PathId::Stream(on));
             self.rests_after_end(env);
         } else {
             let Env { now, random, .. } = env;
