@@ -39,14 +39,18 @@ pub struct Throttle {
 
 /// How much of everything there may be. Each has an owner who is charged and a rule for when it is full.
 ///
+/// Take one of the presets and change what differs: [`Limits::client`], [`Limits::default`], [`Limits::server`].
+///
 /// What one of each takes, measured on a 64-bit machine, in bytes of heap: an idle connection with its session and what is known of
 /// its peer 3,500; one whose peer has not authenticated 1,000; a peer with a record of one address 720; an outstanding query
 /// 400 and its message.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Limits {
-    /// Connections in all, dialled and accepted: 512. Beyond it newcomers are refused.
+    /// Connections in all, dialled and accepted: 512. Beyond it the least useful idle one is closed for a newcomer; if none is idle, the
+    /// newcomer is refused.
     pub connections: usize,
-    /// Idle connections that are kept in case they are used again: 32. Beyond it the least useful one is closed.
+    /// Idle connections that are kept in case they are used again: 32. Beyond it the least useful ones are closed every 5 s.
     pub maintained_connections: usize,
     /// Accepted connections whose peer has not authenticated: 128. Beyond it newcomers are refused.
     pub unauthenticated_connections: usize,
@@ -54,7 +58,7 @@ pub struct Limits {
     pub peers: usize,
     /// Sessions: 4096. Beyond it the longest unused ends, strangers' first, and newcomers are refused if none can.
     pub sessions: usize,
-    /// Handshakes that were answered and not yet confirmed: 256. Beyond it the oldest is replaced.
+    /// Handshakes that were answered and not yet confirmed: 256. Beyond it the oldest over the connection with the most is replaced.
     pub tentative_sessions: usize,
     /// Handshakes that are computed in a second: 500. Beyond it the peer is told to come back.
     pub handshakes_per_second: u32,
@@ -66,15 +70,14 @@ pub struct Limits {
     pub incoming: usize,
     /// Incoming queries of one peer that wait for an answer: 1024. Beyond it new ones are refused as busy.
     pub incoming_per_peer: usize,
-    /// Bytes of incomplete messages in all: 64 MiB. Beyond it the message that needs more is refused.
+    /// Bytes of incomplete messages in all, each counted whole from its first part on: 64 MiB. Beyond it a message that begins is refused.
     pub assembly_bytes: usize,
     /// Bytes of incomplete messages from one peer: 16,100,000, which is four of the largest.
     pub assembly_bytes_per_peer: usize,
-    /// Bytes of replies that wait to be sealed, in all: 256 MiB. Nobody may have more of it than is left for others; a reply
-    /// beyond that goes as one that was too long. One without a body always goes, and is not counted if there is no room.
+    /// Bytes of replies that are remembered until their askers have them, in all: 256 MiB. Nobody may have more of it than is left for
+    /// others; a reply beyond that goes as one that was too long. One without a body always goes, and is not counted if there is no room.
     pub reply_bytes: usize,
-    /// Bytes of replies to one peer that wait to be sealed: 96 MiB. From half of it on nothing more is read from that peer, as long as it
-    /// takes something every 2 s, and a reply beyond it goes as one that was too long.
+    /// Bytes of replies to one peer that are remembered: 96 MiB. A reply beyond it goes as one that was too long.
     pub reply_bytes_per_peer: usize,
     /// Bytes of deliveries that wait in [`Node::poll`](crate::Node::poll): 32 MiB. Beyond it reading stops.
     pub undelivered_bytes: usize,
@@ -112,8 +115,46 @@ impl Default for Limits {
     }
 }
 
-/// How long things take.
+impl Limits {
+    /// For a program that asks and hardly serves: 64 connections, 64 sessions, 1024 peers, a quarter of the memory.
+    pub fn client() -> Self {
+        Self {
+            connections: 64,
+            maintained_connections: 8,
+            unauthenticated_connections: 16,
+            peers: 1024,
+            sessions: 64,
+            tentative_sessions: 32,
+            handshakes_per_second: 50,
+            incoming: 1024,
+            incoming_per_peer: 256,
+            assembly_bytes: 32 << 20,
+            reply_bytes: 64 << 20,
+            reply_bytes_per_peer: 32 << 20,
+            ..Self::default()
+        }
+    }
+
+    /// For a server that holds so many connections at once: what goes with their number is raised together.
+    pub fn server(connections: usize) -> Self {
+        let default = Self::default();
+        Self {
+            connections,
+            maintained_connections: connections,
+            unauthenticated_connections: (connections / 4).max(default.unauthenticated_connections),
+            peers: connections.saturating_mul(4).max(default.peers),
+            sessions: connections.saturating_mul(2).max(default.sessions),
+            tentative_sessions: (connections / 4).max(default.tentative_sessions),
+            incoming: connections.saturating_mul(4).max(default.incoming),
+            ..default
+        }
+    }
+}
+
+/// How long things take. What has to be the same everywhere is no setting: see PROTOCOL.md, sections 13 and 15, for when a path counts as
+/// silent.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Timers {
     /// A dial that has neither succeeded nor failed is given up after this: 10 s.
     pub connect: Duration,
@@ -121,27 +162,12 @@ pub struct Timers {
     pub authenticate: Duration,
     /// A connection on which nothing was said is closed after this: 600 s.
     pub idle: Duration,
-    /// A silent connection is probed after this: 20 s.
-    pub probe_idle: Duration,
-    /// A silent connection on which an answer is awaited is probed after this: 5 s.
-    pub probe_waiting: Duration,
-    /// A probe that is not answered within this closes the connection: 10 s.
-    pub probe_answer: Duration,
-    /// A message whose pieces stop coming is dropped after this: 30 s.
-    pub assembly: Duration,
     /// The Lookup Service is given this long: 30 s.
     pub lookup: Duration,
     /// The Discovery Service is given this long: 30 s.
     pub discovery: Duration,
-    /// A session is replaced by a new handshake after this: 12 h. What is under way in it goes on, and ends with it when it is the
-    /// second but last: so this should be longer than what is asked may take.
+    /// A session is replaced by a new handshake after this: 12 h. What is under way in it goes on for as long as a query may take.
     pub session: Duration,
-    /// A handshake that was answered and not confirmed is forgotten after this: 10 s.
-    pub tentative: Duration,
-    /// An answer not given within this is announced by an acknowledgement: 20 ms.
-    pub acknowledge: Duration,
-    /// A connection that is being closed in order is given this long: 5 s.
-    pub linger: Duration,
 }
 
 impl Default for Timers {
@@ -150,16 +176,9 @@ impl Default for Timers {
             connect: Duration::from_secs(10),
             authenticate: Duration::from_secs(10),
             idle: Duration::from_secs(600),
-            probe_idle: Duration::from_secs(20),
-            probe_waiting: Duration::from_secs(5),
-            probe_answer: Duration::from_secs(10),
-            assembly: Duration::from_secs(30),
             lookup: Duration::from_secs(30),
             discovery: Duration::from_secs(30),
             session: Duration::from_secs(12 * 3600),
-            tentative: Duration::from_secs(10),
-            acknowledge: Duration::from_millis(20),
-            linger: Duration::from_secs(5),
         }
     }
 }
@@ -214,16 +233,9 @@ impl Config {
             ("timers.connect", timers.connect),
             ("timers.authenticate", timers.authenticate),
             ("timers.idle", timers.idle),
-            ("timers.probe_idle", timers.probe_idle),
-            ("timers.probe_waiting", timers.probe_waiting),
-            ("timers.probe_answer", timers.probe_answer),
-            ("timers.assembly", timers.assembly),
             ("timers.lookup", timers.lookup),
             ("timers.discovery", timers.discovery),
             ("timers.session", timers.session),
-            ("timers.tentative", timers.tentative),
-            ("timers.acknowledge", timers.acknowledge),
-            ("timers.linger", timers.linger),
         ];
         for (setting, value) in durations {
             if value < Duration::from_millis(1) || value > Duration::from_secs(30 * 24 * 3600) {

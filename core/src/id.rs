@@ -7,6 +7,7 @@ use core::str::FromStr;
 use sha1::{Digest, Sha1};
 
 use crate::identity::PublicKey;
+use crate::slab::Key;
 use crate::text;
 
 /// The fixed string that is hashed after the public key. It is also the salt of the BEP44 item that holds a node's record, so
@@ -97,9 +98,12 @@ impl core::error::Error for MalformedId {}
 pub struct MessageId([u8; 20]);
 
 impl MessageId {
-    /// The id of the message whose canonical encoding this is.
-    pub fn of_encoding(encoding: &[u8]) -> Self {
-        Self(Sha1::digest(encoding).into())
+    /// The id of the message whose canonical encoding this is, in two parts: what comes before its body, and the body.
+    pub fn of_encoding(heading: &[u8], body: &[u8]) -> Self {
+        let mut hash = Sha1::new();
+        hash.update(heading);
+        hash.update(body);
+        Self(hash.finalize().into())
     }
 
     /// The id with these bytes.
@@ -143,19 +147,27 @@ impl fmt::Debug for Nonce {
 
 /// One query of this node's, from the call that made it to its verdict. Never used again within a [`Node`](crate::Node).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct QueryId(pub(crate) u64);
+pub struct QueryId(pub(crate) Key);
 
 /// One byte stream to another node, from its dial or acceptance to its end. Never used again within a [`Node`](crate::Node).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ConnectionId(pub(crate) u64);
+pub struct ConnectionId(pub(crate) Key);
+
+impl ConnectionId {
+    /// A small number that no other connection has at the same time, so that a driver can keep its sockets in a row: below the most
+    /// connections that were ever there at once.
+    pub fn slot(self) -> usize {
+        self.0.slot()
+    }
+}
 
 /// One question to the Lookup Service.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct LookupId(pub(crate) u64);
+pub struct LookupId(pub(crate) Key);
 
 /// One question to the Discovery Service.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct DiscoveryId(pub(crate) u64);
+pub struct DiscoveryId(pub(crate) Key);
 
 /// One thing that was asked to be stored; named again when that has happened.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -163,7 +175,7 @@ pub struct SaveId(pub(crate) u64);
 
 /// One query of somebody else's, while it waits for this node's answer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct IncomingId(pub(crate) u64);
+pub struct IncomingId(pub(crate) Key);
 
 #[cfg(test)]
 mod tests {

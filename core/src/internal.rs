@@ -4,11 +4,12 @@
 use alloc::vec::Vec;
 
 use crate::node::Node;
+use crate::query::TypeName;
 use crate::wire::frame::parse_frame;
 use crate::wire::handshake::{HelloPayload, WelcomePayload};
-use crate::wire::message::{self, Message};
+use crate::wire::message::{Heading, Message};
 use crate::wire::packet::{
-    Packet, SEALED_HEADER, TAG, put_busy, put_hello, put_retry, put_sealed_header, put_stale, put_welcome,
+    Packet, SEALED_HEADER, put_busy, put_hello, put_retry, put_stale, put_welcome, sealed_header,
 };
 use crate::wire::reader::Reader;
 
@@ -57,14 +58,16 @@ pub fn frames(plaintext: &[u8]) -> Recoded {
 
 /// A message.
 pub fn message(bytes: &[u8]) -> Recoded {
-    let Ok(Message { kind, recipient, nonce, reference, type_name, body }) = Message::parse(bytes.to_vec()) else {
-        return Recoded::REFUSED;
-    };
-    let held = body.capacity();
-    Recoded::one(message::encode(kind, recipient, nonce, reference, &type_name, &body), held)
+    let Ok((heading, body)) = Heading::parse_whole(bytes) else { return Recoded::REFUSED };
+    let Heading { kind, recipient, nonce, reference, type_name, body_length: _ } = heading;
+    let Ok(type_name) = TypeName::new(type_name) else { return Recoded::REFUSED };
+    let message = Message { kind, recipient, nonce, reference, type_name, body: body.to_vec() };
+    let mut encoded = Vec::new();
+    message.put(0, usize::MAX, &mut encoded);
+    Recoded::one(encoded, message.body.capacity())
 }
 
-/// A packet, without the length in front of it on a stream.
+/// A packet.
 pub fn packet(bytes: &[u8]) -> Recoded {
     let Ok(packet) = Packet::parse(bytes) else { return Recoded::REFUSED };
     let mut out = Vec::new();
@@ -73,17 +76,13 @@ pub fn packet(bytes: &[u8]) -> Recoded {
         Packet::Welcome { isid, noise } => put_welcome(&mut out, isid, noise),
         Packet::Retry { isid, cookie } => put_retry(&mut out, isid, &cookie),
         Packet::Sealed { sid, counter } => {
-            let text = bytes.len().saturating_sub(SEALED_HEADER + TAG);
-            put_sealed_header(&mut out, text, sid, counter);
+            out.extend_from_slice(&sealed_header(sid, counter));
             out.extend_from_slice(bytes.get(SEALED_HEADER..).unwrap_or_default());
         }
         Packet::Stale { sid, counter } => put_stale(&mut out, sid, counter),
-        Packet::Busy { isid, code, wait_secs } => put_busy(&mut out, isid, code, wait_secs),
+        Packet::Busy { isid, code, wait } => put_busy(&mut out, isid, code, wait),
     }
-    // A length that is wrong stays in front, where it is noticed.
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
-    let packet = out.strip_prefix(&length).map(<[u8]>::to_vec);
-    Recoded::one(packet.unwrap_or(out), 0)
+    Recoded::one(out, 0)
 }
 
 /// What a first handshake message says inside its encryption.
@@ -100,15 +99,15 @@ pub fn welcome_payload(bytes: &[u8]) -> Recoded {
 
 /// A digest of everything that input can change and that outlives it: two that are equal say that nothing was remembered.
 ///
-/// **In it** are the tables of queries, incoming queries, peers, sessions, connections and questions to the services; the orders in which
-/// sessions would be given up, and peers that nothing needs forgotten; of each session the windows of records and of numbers, what is being put together and what
-/// waits to be sealed; the node's own record and what is stored; what is served; every timer and when it is due; how far shutting down
-/// has come.
+/// **In it** are the tables of queries, incoming queries and peers; of each peer the way to it, its paths and its handshake; of each session
+/// the windows of records and of numbers, what is being put together, what is remembered and what waits to be sealed; who owns each connection;
+/// the order in which sessions would be given up; the node's own record; what is served; every timer of a query or a question and
+/// when it is due; how far shutting down has come.
 ///
 /// **Not in it** is what never changes (identity, limits, timers' lengths); what any event may change, whatever it brings, and what does not
 /// decide who is believed:
 /// - the clock, and when bytes last came or went on a connection: any byte is a sign of life;
-/// - token buckets and the timers that wait for them, the count of handshakes in this second, the cookies' secret;
+/// - token buckets, the count of handshakes in this second, the cookies' secret, and the timers of connections and peers;
 /// - what chance has left, and the names that are given out next;
 /// - what waits to be polled or written, the counter of records sealed, and how often somebody was told that a session is unknown: a
 ///   rejected packet may be answered. The queue is to be looked at by itself.

@@ -11,10 +11,10 @@
 //!     +-------------------------------------------------------------+
 //!     |  Node::handle(now, event)               Node::query(now, ..) |
 //!     |                                                              |
-//!     |  conversations   a query and its one verdict                 |
-//!     |  sessions        keys, numbered queries, pieces              |
-//!     |  strategies      which way to a peer                         |
-//!     |  connections     packets, buffers, throttle, probes          |
+//!     |  conversation   a query and its one verdict                  |
+//!     |  peer           what belongs to a pair: the way, the paths   |
+//!     |  session        numbers, parts, acknowledgements, keys       |
+//!     |  connection     packets, buffers, throttle                   |
 //!     +-------------------------------------------------------------+
 //!               |                        |                |
 //!               v                        v                v
@@ -30,6 +30,8 @@
 //! - **Work is done in the call.** [`Node::poll`] only pops a queue, so any number of calls between two drains is fine.
 //! - **What must not be lost is a level**, to be read at any time: the deadline, the bytes to be written, how much may be read. The
 //!   action [`TransportAction::Changed`] only hints which connection to look at.
+//! - **A session carries, a connection only transports.** Whatever was on a connection that ends goes again over the next one, and nothing
+//!   runs twice: anybody may close any connection at any time, and loses time by it, no message and no certainty.
 //! - **Everything is bounded.** Each table and queue has a number in [`Limits`], an owner who is charged, and a rule for when it is full.
 //! - **The same inputs give the same outputs**, on every machine: time is an integer that is handed in, and everything random
 //!   comes from a 32-byte seed. In production that seed must be fresh at every start; see [`Node::new`].
@@ -56,14 +58,14 @@
 //! alice.learn(now, record)?;
 //!
 //! let query = Query::new(TypeName::new("greet")?, b"hello".to_vec()).hard_timeout(Duration::from_secs(5));
-//! let asked = alice.query(now, bob.id(), query).map_err(|(refusal, _)| refusal)?;
+//! let asked = alice.query(now, bob.id(), query)?;
 //!
 //! let (mut at_alice, mut at_bob) = (None, None);
 //! let verdict = loop {
 //!     while let Some(action) = bob.poll() {
 //!         if let Action::Deliver(Delivery::Query { body, token, .. }) = action {
 //!             let answer = [&body[..], b", Alice"].concat();
-//!             bob.reply(now, token, answer).map_err(|unsent| unsent.why)?;
+//!             bob.reply(now, token, answer)?;
 //!         }
 //!     }
 //!     let mut verdict = None;
@@ -74,7 +76,7 @@
 //!                 at_bob = Some(bob.accept(now, "192.0.2.2:5000".parse()?)?);
 //!                 alice.handle(now, Event::Connected(connection));
 //!             }
-//!             Action::Deliver(Delivery::Verdict(query, found)) if query == asked => verdict = Some(found),
+//!             Action::Deliver(Delivery::Verdict { query, verdict: found, .. }) if query == asked => verdict = Some(found),
 //!             _ => {}
 //!         }
 //!     }
@@ -93,34 +95,44 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!
+//! # The rooms
+//!
+//! Each owns its state, has private fields, and knows nothing of the rooms above it: `node` carries what one says to the next; `peer` owns
+//! the sessions, the paths and the way to one peer, and is settled once at the end of each call in which it changed; `session` is a machine of
+//! its own, messages on one side and packets on the other; `connection` has the byte streams; `conversation` the queries, own and others';
+//! `admission` says who may have how much of what is shared; `wire` has every layout, and no state.
+//!
+//! What each asserts about itself is checked at the end of every call where debug assertions are on.
+//!
 //! # Where to read on
 //!
-//! The wire is written down byte by byte in `PROTOCOL.md`. *EGTP Architecture 0.2*, the founding document, is cited by section where a
+//! The wire is written down byte by byte in `PROTOCOL.md`, what is promised to whom under attack in `SECURITY.md`. *EGTP Architecture 0.2*, the founding document, is cited by section where a
 //! piece of code does what it asks for.
 #![no_std]
 extern crate alloc;
 
 mod action;
+mod admission;
 mod config;
 mod connection;
 mod conversation;
+mod env;
 mod event;
 mod hashing;
 mod id;
 mod identity;
+#[cfg(feature = "internal")]
 #[doc(hidden)]
 pub mod internal;
 mod node;
 mod note;
-mod outbox;
 mod peer;
 mod query;
 mod random;
 mod record;
 mod session;
-mod strategy;
+mod slab;
 mod text;
-mod throttle;
 mod time;
 mod timer;
 mod wire;
@@ -136,8 +148,9 @@ pub use identity::{Identity, PublicKey, WeakKey};
 pub use node::{CorruptStore, Node, Stored, Usage};
 pub use note::{Cause, Note};
 pub use query::{
-    DEFAULT_HARD_TIMEOUT, Delivery, Executed, Failure, Hint, MAX_BODY, MAX_HARD_TIMEOUT, MalformedTypeName,
-    PeerRefusal, Query, Reason, Refusal, Reply, ReplyToken, Stage, TypeName, Unsent, Verdict, Via,
+    Attempt, AttemptResult, DEFAULT_HARD_TIMEOUT, Delivery, Executed, Failure, Hint, MAX_BODY, MAX_HARD_TIMEOUT,
+    MalformedTypeName, PeerRefusal, Query, Reason, Refusal, Reply, ReplyToken, Stage, Strategy, TypeName, Unasked,
+    Unsaid, Unsent, Verdict, Via,
 };
 pub use record::{InvalidRecord, SignedRecord, Strategies};
 pub use time::{Instant, UnixTime};

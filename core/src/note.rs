@@ -176,12 +176,13 @@ mod tests {
     #[test]
     fn a_flood_of_one_cause_is_one_note_with_a_count() {
         let mut notes = Notes::default();
+        let connection = ConnectionId(crate::slab::Slab::<()>::new().next_key());
         for _ in 0..1000 {
-            notes.add(Cause::RecordReplayed, None, Some(ConnectionId(1)));
+            notes.add(Cause::RecordReplayed, None, Some(connection));
         }
         notes.add(Cause::PeerSilent, None, None);
         let first = notes.pop().unwrap();
-        assert_eq!((first.cause, first.count, first.connection), (Cause::RecordReplayed, 1000, Some(ConnectionId(1))));
+        assert_eq!((first.cause, first.count, first.connection), (Cause::RecordReplayed, 1000, Some(connection)));
         assert_eq!(notes.pop().unwrap().cause, Cause::PeerSilent);
         assert_eq!(notes.pop(), None);
         notes.add(Cause::RecordReplayed, None, None);

@@ -1,11 +1,13 @@
 //! What the application says and is told: queries, answers and verdicts.
 
-use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::id::{IncomingId, NodeId, QueryId};
+use crate::time::Instant;
 
 /// The largest body of a message, in bytes, whatever carries it.
 pub const MAX_BODY: usize = 4_000_000;
@@ -16,9 +18,10 @@ pub const DEFAULT_HARD_TIMEOUT: Duration = Duration::from_secs(300);
 /// The longest hard timeout: 3600 s, as in the original.
 pub const MAX_HARD_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// What kind of message it is, by which the recipient picks a handler: 1 to 64 bytes of printable ASCII without spaces.
+/// What kind of message it is, by which the recipient picks a handler: 1 to 64 bytes of printable ASCII without spaces. A clone shares
+/// the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TypeName(String);
+pub struct TypeName(Arc<str>);
 
 impl TypeName {
     /// The longest name, in bytes.
@@ -30,16 +33,22 @@ impl TypeName {
     ///
     /// [`MalformedTypeName`] if it is empty, longer than [`TypeName::MAX`] or has a character outside `!`..=`~`.
     pub fn new(name: &str) -> Result<Self, MalformedTypeName> {
+        if Self::is_valid(name) { Ok(Self(name.into())) } else { Err(MalformedTypeName) }
+    }
+
+    pub(crate) fn is_valid(name: &str) -> bool {
         let fits = (1..=Self::MAX).contains(&name.len());
-        if fits && name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(Self(name.into()))
-        } else {
-            Err(MalformedTypeName)
-        }
+        fits && name.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl core::borrow::Borrow<str> for TypeName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -100,12 +109,13 @@ pub struct Query {
     pub(crate) soft: Option<Duration>,
     pub(crate) hard: Duration,
     pub(crate) hint: Hint,
+    pub(crate) tag: u64,
 }
 
 impl Query {
     /// A query that waits [`DEFAULT_HARD_TIMEOUT`] and gets impatient never.
     pub fn new(type_name: TypeName, body: Vec<u8>) -> Self {
-        Self { type_name, body, soft: None, hard: DEFAULT_HARD_TIMEOUT, hint: Hint::None }
+        Self { type_name, body, soft: None, hard: DEFAULT_HARD_TIMEOUT, hint: Hint::None, tag: 0 }
     }
 
     /// Asks to be told once, after this long, that no reply has come yet. The query goes on; a later reply is delivered as if in
@@ -131,6 +141,13 @@ impl Query {
         self
     }
 
+    /// A number of the application's own, which comes back with everything that is said of the query: 0 if none is given.
+    #[must_use]
+    pub fn tag(mut self, tag: u64) -> Self {
+        self.tag = tag;
+        self
+    }
+
     /// Its type.
     pub fn type_name(&self) -> &TypeName {
         &self.type_name
@@ -150,7 +167,7 @@ pub enum Refusal {
     BodyTooLong,
     /// The node has as many outstanding queries as [`Limits::queries`](crate::Limits::queries) allows.
     TooManyQueries,
-    /// The bodies of the outstanding queries together would pass [`Limits::query_bytes`](crate::Limits::query_bytes).
+    /// The outstanding queries' bodies together would pass [`Limits::query_bytes`](crate::Limits::query_bytes).
     TooManyQueryBytes,
     /// The node knows as many peers as [`Limits::peers`](crate::Limits::peers) allows and needs every one of them.
     TooManyPeers,
@@ -176,6 +193,8 @@ pub enum Refusal {
     NotNewer,
     /// More addresses or relays than a record can hold.
     RecordTooLong,
+    /// The reply has begun to come, and this node has no memory for it: see [`Limits::assembly_bytes`](crate::Limits::assembly_bytes).
+    NoMemoryForReply,
 }
 
 impl fmt::Display for Refusal {
@@ -196,6 +215,7 @@ impl fmt::Display for Refusal {
             Self::NotGenuine => "the record is not genuine",
             Self::NotNewer => "a record at least as new is known already",
             Self::RecordTooLong => "too many addresses or relays for one record",
+            Self::NoMemoryForReply => "there is no memory for its reply here",
         })
     }
 }
@@ -214,6 +234,24 @@ impl ReplyToken {
     }
 }
 
+/// A query that was refused: it is handed back, and nothing was sent.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Unasked {
+    /// Why.
+    pub why: Refusal,
+    /// The query.
+    pub query: Query,
+}
+
+/// A notice that was refused: its body is handed back, and nothing was sent.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Unsaid {
+    /// Why.
+    pub why: Refusal,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
 /// A reply that was not taken: everything is handed back.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Unsent {
@@ -224,6 +262,30 @@ pub struct Unsent {
     /// The body.
     pub body: Vec<u8>,
 }
+
+impl fmt::Display for Unasked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the query was not asked: {}", self.why)
+    }
+}
+
+impl core::error::Error for Unasked {}
+
+impl fmt::Display for Unsaid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the notice was not sent: {}", self.why)
+    }
+}
+
+impl core::error::Error for Unsaid {}
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the reply was not sent: {}", self.why)
+    }
+}
+
+impl core::error::Error for Unsent {}
 
 /// Whether the peer's handler may have run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -236,6 +298,7 @@ pub enum Executed {
 
 /// How far a query had come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[non_exhaustive]
 pub enum Stage {
     /// Waiting for the Lookup Service, or no address is known.
     Lookup,
@@ -243,11 +306,11 @@ pub enum Stage {
     Dial,
     /// Waiting for a session with the peer.
     Handshake,
-    /// Waiting for its turn, or partly written.
+    /// Waiting for its turn, or for the end of a pause that the peer asked for, or partly written.
     Queue,
-    /// Handed over whole to the operating system; no sign of life from the peer about it yet.
+    /// All of it has been handed to the operating system, and the peer has not acknowledged all of it.
     Wire,
-    /// The peer has said that it took the query.
+    /// The peer has acknowledged all of it.
     Peer,
 }
 
@@ -271,6 +334,7 @@ pub struct Reply {
 
 /// The way something came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Via {
     /// From this very node: a query to oneself.
     Myself,
@@ -288,7 +352,7 @@ impl fmt::Display for Via {
 }
 
 /// Why a query has no answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
     /// Whose fault it is.
     pub reason: Reason,
@@ -296,6 +360,77 @@ pub struct Failure {
     pub executed: Executed,
     /// How far the query had come.
     pub stage: Stage,
+    /// What was tried in vain to reach the peer, in its order: the last [`Failure::MAX_TRIED`] attempts. Empty if the peer was reached.
+    pub tried: Vec<Attempt>,
+}
+
+impl Failure {
+    /// How many attempts a failure names at most.
+    pub const MAX_TRIED: usize = 16;
+}
+
+/// One attempt to reach a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attempt {
+    /// By which way.
+    pub strategy: Strategy,
+    /// What came of it.
+    pub result: AttemptResult,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A way to reach a peer (*EGTP Architecture 0.2*, III.A).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// A TCP address that was dialled.
+    Address(SocketAddr),
+    /// A connection that was open; it came from this address.
+    Connection(SocketAddr),
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Connection(from) => write!(f, "the connection from {from}"),
+        }
+    }
+}
+
+/// What came of an attempt to reach a peer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[non_exhaustive]
+pub enum AttemptResult {
+    /// The connection was refused at once: nobody listens there, or there is no route.
+    Refused,
+    /// Nobody answered in time.
+    Silent,
+    /// The connection was opened and then ended, before anything was proved.
+    TurnedAway,
+    /// Whoever is there said that it has no room now.
+    Busy,
+    /// Another node is there, or something that does not speak EGTP.
+    AnotherNode,
+    /// This very node is there.
+    Myself,
+    /// It ended after the peer had been met.
+    Ended,
+}
+
+impl fmt::Display for AttemptResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "refused",
+            Self::Silent => "no answer",
+            Self::TurnedAway => "opened and closed again, without a word",
+            Self::Busy => "it has no room now",
+            Self::AnotherNode => "somebody else is there",
+            Self::Myself => "this very node is there",
+            Self::Ended => "ended",
+        })
+    }
 }
 
 /// Whose fault it is that a query has no answer. Every reason but the first is this node's own finding.
@@ -306,11 +441,10 @@ pub enum Reason {
     RefusedByPeer(PeerRefusal),
     /// A limit of this node's, or its shutting down.
     RefusedHere(Refusal),
-    /// Fast fail: it could not be handed over by any strategy, and the Lookup Services know nothing newer.
+    /// Fast fail: every strategy was refused or has failed, and the Lookup Services know nothing newer. [`Failure::tried`] says what
+    /// was tried.
     Unreachable,
-    /// It was handed over, if only in part, then its connection or its session ended.
-    ConnectionLost,
-    /// The peer says, authenticated, that it no longer knows the query.
+    /// The peer says, authenticated, that it no longer knows the query, or this node has given up what it would know it by.
     LostByPeer,
     /// Its time has come.
     HardTimeout,
@@ -325,7 +459,6 @@ impl Reason {
             Self::RefusedByPeer(_) => "refused-by-peer",
             Self::RefusedHere(_) => "refused-here",
             Self::Unreachable => "unreachable",
-            Self::ConnectionLost => "connection-lost",
             Self::LostByPeer => "lost-by-peer",
             Self::HardTimeout => "hard-timeout",
             Self::Cancelled => "cancelled",
@@ -392,8 +525,8 @@ pub enum Delivery {
         body: Vec<u8>,
         /// The right to answer.
         token: ReplyToken,
-        /// How long the asker will wait, from now; after that the token is void.
-        time_left: Duration,
+        /// When the asker stops waiting; after that the token is void.
+        until: Instant,
     },
     /// Somebody says something and wants no answer.
     Notice {
@@ -407,9 +540,21 @@ pub enum Delivery {
     /// The asker of an incoming query no longer waits: it cancelled, its time has passed, or it is gone. Its token is void.
     Withdrawn(IncomingId),
     /// A query's soft timeout has passed and no reply is here: time for an impatience action. The reply may still come.
-    SoftTimeout(QueryId),
+    SoftTimeout {
+        /// Which query.
+        query: QueryId,
+        /// Its [`Query::tag`].
+        tag: u64,
+    },
     /// A query has ended.
-    Verdict(QueryId, Verdict),
+    Verdict {
+        /// Which query.
+        query: QueryId,
+        /// Its [`Query::tag`].
+        tag: u64,
+        /// How.
+        verdict: Verdict,
+    },
     /// A question to the Discovery Service has ended; these are the relay servers that it named, perhaps none.
     Discovered(crate::DiscoveryId, Vec<NodeId>),
 }

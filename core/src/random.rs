@@ -51,10 +51,6 @@ impl Random {
         SessionId(bytes)
     }
 
-    pub(crate) fn token(&mut self) -> u64 {
-        self.secrets.next_u64()
-    }
-
     pub(crate) fn hash_key(&mut self) -> KeyedHash {
         KeyedHash::new(self.secrets.next_u64(), self.secrets.next_u64())
     }

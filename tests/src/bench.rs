@@ -4,9 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use egtp::{
-    Action, CheckedConfig, ConnectionId, Delivery, Event, Identity, Instant, Node, Query, QueryId, ServiceAction,
-    SignedRecord, Stored, Strategies, TransportAction, UnixTime, Verdict,
+    Action, CheckedConfig, ConnectionId, Delivery, Ending, Event, Identity, Instant, Node, Query, QueryId,
+    ServiceAction, SignedRecord, Stored, Strategies, TransportAction, UnixTime, Verdict,
 };
+
+/// How often bytes are carried while time passes.
+const STEP: Duration = Duration::from_millis(5);
 
 /// A node without a driver. Whatever it wants saved is; its lookups find nothing.
 #[derive(Debug)]
@@ -127,7 +130,7 @@ impl Party {
     /// The verdicts that it was told.
     pub fn verdicts(&self) -> Vec<&Verdict> {
         let verdicts = self.deliveries.iter().filter_map(|delivery| match delivery {
-            Delivery::Verdict(_, verdict) => Some(verdict),
+            Delivery::Verdict { verdict, .. } => Some(verdict),
             _ => None,
         });
         verdicts.collect()
@@ -235,6 +238,22 @@ impl Between {
             }
         }
         self.now = until;
+    }
+
+    /// Lets time pass while everything is carried both ways, so that acknowledgements go too.
+    pub fn go_on(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            self.carry();
+            self.wait(STEP.min(until.saturating_since(self.now)));
+        }
+        self.carry();
+    }
+
+    /// The connection ends, and both sides see it.
+    pub fn hang_up(&mut self) {
+        self.left.handle(self.now, Event::Closed(self.at_left, Ending::Broken));
+        self.right.handle(self.now, Event::Closed(self.at_right, Ending::Broken));
     }
 
     /// The packets that one side wants written now.

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod fuzzing;
+pub mod settings;
 
 pub use egtp_sim::scene;
 

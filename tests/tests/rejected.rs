@@ -94,7 +94,7 @@ fn answers_to_no_handshake_and_records_of_no_session_leave_no_trace() {
     let mut between = under_way();
     let (name, counter) = ([7; 8], [0; 8]);
     for (kind, rest) in [
-        (2, vec![0; 72]),
+        (2, vec![0; 64]),
         (3, vec![0; 16]),
         (SEALED, [&counter[..], &[0; 16]].concat()),
         (5, counter.to_vec()),

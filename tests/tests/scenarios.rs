@@ -2,23 +2,17 @@
 
 use std::time::Duration;
 
-use egtp::{Cause, Executed, Failure, MAX_BODY, PeerRefusal, Query, Reason, Refusal, Stage, Verdict, Via};
+use egtp::{Cause, Executed, MAX_BODY, PeerRefusal, Query, Reason, Refusal, Stage, Verdict, Via};
 use egtp_sim::{Choice, Network, NodeIndex};
 use egtp_tests::scene::{ECHO, EMPTY, KEEP, NEVER, NO, Scene, long_body, query, type_name};
+use egtp_tests::settings::acquainted;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn fails(scene: &Scene, node: NodeIndex, asked: egtp::QueryId, reason: Reason, executed: Executed, stage: Stage) {
-    assert_eq!(scene.failure(node, asked), Failure { reason, executed, stage });
-}
-
-/// Two nodes that have talked before, so that connection and session are there.
-fn acquainted(seed: u64) -> (Scene, NodeIndex, NodeIndex) {
-    let (mut scene, asker, peer) = Scene::of_two(seed);
-    scene.ask(asker, peer, query(EMPTY, b"hello"));
-    scene.run_secs(1);
-    (scene, asker, peer)
+    let failure = scene.failure(node, asked);
+    assert_eq!((failure.reason, failure.executed, failure.stage), (reason, executed, stage));
 }
 
 #[test]
@@ -35,7 +29,7 @@ fn a_handler_may_answer_now_later_never_or_say_no() {
     assert_eq!(scene.reply(asker, now), b"now");
     assert_eq!(scene.reply(asker, later), b"later");
     fails(&scene, asker, never, Reason::HardTimeout, Executed::Maybe, Stage::Peer);
-    fails(&scene, asker, no, Reason::RefusedByPeer(PeerRefusal::Declined), Executed::Maybe, Stage::Wire);
+    fails(&scene, asker, no, Reason::RefusedByPeer(PeerRefusal::Declined), Executed::Maybe, Stage::Peer);
 }
 
 #[test]
@@ -55,7 +49,7 @@ fn an_unknown_type_gets_an_explicit_no_at_once() {
     scene.run_secs(1);
     let (at, _) = scene.verdict(asker, asked);
     assert_eq!(at, began + 20 * MILLISECOND);
-    fails(&scene, asker, asked, Reason::RefusedByPeer(PeerRefusal::UnknownType), Executed::No, Stage::Wire);
+    fails(&scene, asker, asked, Reason::RefusedByPeer(PeerRefusal::UnknownType), Executed::No, Stage::Peer);
     assert_eq!(scene.runs(b"?"), 0);
 }
 
@@ -209,23 +203,6 @@ fn a_query_cancelled_after_it_left_may_have_run_and_its_handler_is_told() {
 }
 
 #[test]
-fn a_notice_is_delivered_once_and_gets_no_verdict() {
-    let (mut scene, sender, peer) = Scene::of_two(1);
-    let to = scene.world.id(peer);
-    for name in [NEVER, "unknown"] {
-        scene.world.with(sender, |node, now| node.notify(now, to, type_name(name), b"news".to_vec())).unwrap();
-    }
-    let (me, own) = (scene.world.id(sender), type_name(NEVER));
-    scene.world.with(sender, |node, now| node.notify(now, me, own, b"diary".to_vec())).unwrap();
-    scene.run_secs(60);
-    assert_eq!(scene.told.notices.len(), 2);
-    assert!(scene.told.notices.contains(&(peer, me, b"news".to_vec())));
-    assert!(scene.told.notices.contains(&(sender, me, b"diary".to_vec())));
-    assert!(scene.told.verdicts.is_empty() && scene.told.asked.is_empty());
-    assert_eq!(scene.world.node(sender).usage().queries, 0);
-}
-
-#[test]
 fn the_largest_body_goes_and_comes_back_and_one_byte_more_is_refused_before_anything_is_sent() {
     let (mut scene, asker, peer) = Scene::of_two(1);
     let longer = long_body(MAX_BODY + 1);
@@ -308,98 +285,6 @@ fn a_small_answer_passes_while_a_large_one_is_under_way() {
     let (at, _) = scene.verdict(asker, small);
     assert!(at <= began + 60 * MILLISECOND, "the small one took {:?}", at.saturating_since(began));
     assert_eq!(scene.reply(asker, kept).len(), MAX_BODY);
-}
-
-#[test]
-fn a_query_that_was_handed_over_when_its_connection_broke_may_have_run() {
-    let (mut scene, asker, peer) = acquainted(1);
-    let asked = scene.ask(asker, peer, query(KEEP, b"lost"));
-    scene.run_secs(1);
-    let began = scene.world.now();
-    scene.world.cut(asker, peer);
-    scene.run_secs(60);
-    assert_eq!(scene.verdict(asker, asked).0, began + 10 * MILLISECOND, "the news took this long");
-    fails(&scene, asker, asked, Reason::ConnectionLost, Executed::Maybe, Stage::Peer);
-}
-
-#[test]
-fn a_query_that_was_only_partly_written_when_its_connection_broke_goes_again() {
-    let (mut scene, asker, peer) = acquainted(1);
-    scene.world.set_frozen(peer, true);
-    let body = long_body(1_000_000);
-    let partial = scene.ask(asker, peer, query(ECHO, &body));
-    let queued = scene.ask(asker, peer, query(ECHO, &body[1..]));
-    scene.run_secs(1);
-    scene.world.set_frozen(peer, false);
-    scene.world.cut(asker, peer);
-    scene.run_secs(30);
-    assert!(scene.reply(asker, partial) == body);
-    assert!(scene.reply(asker, queued) == &body[1..]);
-    assert_eq!((scene.runs(&body), scene.runs(&body[1..])), (1, 1));
-}
-
-#[test]
-fn what_was_not_handed_over_is_unreachable_and_did_not_run_once_the_peer_is_gone() {
-    let (mut scene, asker, peer) = acquainted(1);
-    scene.world.set_frozen(peer, true);
-    let partial = scene.ask(asker, peer, query(ECHO, &long_body(1_000_000)));
-    let queued = scene.ask(asker, peer, query(ECHO, &long_body(900_000)));
-    scene.run_secs(1);
-    scene.world.crash(peer);
-    let began = scene.world.now();
-    scene.run_secs(30);
-    for asked in [partial, queued] {
-        assert_eq!(scene.failure(asker, asked).reason, Reason::Unreachable);
-        assert_eq!(scene.failure(asker, asked).executed, Executed::No);
-        assert!(scene.verdict(asker, asked).0 <= began + 100 * MILLISECOND);
-    }
-}
-
-#[test]
-fn a_peer_that_restarts_loses_the_queries_in_flight_at_once_and_answers_the_next() {
-    let (mut scene, asker, peer) = acquainted(1);
-    let lost = scene.ask(asker, peer, query(KEEP, b"lost"));
-    scene.run_secs(1);
-    let began = scene.world.now();
-    scene.restart(peer);
-    scene.told.kept.clear();
-    scene.run_secs(1);
-    assert_eq!(scene.verdict(asker, lost).0, began + 10 * MILLISECOND);
-    fails(&scene, asker, lost, Reason::ConnectionLost, Executed::Maybe, Stage::Peer);
-    let next = scene.ask(asker, peer, query(ECHO, b"next"));
-    scene.run_secs(2);
-    assert_eq!(scene.reply(asker, next), b"next");
-    assert_eq!((scene.runs(b"lost"), scene.runs(b"next")), (1, 1));
-    assert_eq!(scene.world.node(asker).usage().sessions, 1);
-}
-
-#[test]
-fn a_long_query_reaches_a_peer_that_has_lost_the_session_at_the_first_try() {
-    let (mut scene, asker, peer) = acquainted(1);
-    scene.restart(peer);
-    scene.run_secs(1);
-    let body = long_body(20_000);
-    let asked = scene.ask(asker, peer, query(ECHO, &body));
-    scene.run_secs(5);
-    assert!(scene.reply(asker, asked) == body);
-    assert_eq!(scene.world.connects().len(), 2);
-}
-
-#[test]
-fn an_asker_that_restarts_is_answered_anew_and_its_old_queries_are_withdrawn() {
-    let (mut scene, asker, peer) = acquainted(1);
-    scene.ask(asker, peer, query(KEEP, b"old"));
-    scene.run_secs(1);
-    scene.restart(asker);
-    scene.run_secs(1);
-    // A restarted node names its queries from the start again.
-    scene.told.verdicts.clear();
-    let next = scene.ask(asker, peer, query(ECHO, b"next"));
-    scene.run_secs(120);
-    assert_eq!(scene.reply(asker, next), b"next");
-    assert_eq!((scene.runs(b"old"), scene.runs(b"next")), (1, 1));
-    assert_eq!(scene.told.withdrawn.len(), 1);
-    assert_eq!(scene.world.node(peer).usage().incoming, 0);
 }
 
 #[test]

@@ -1,52 +1,45 @@
-//! The node: all control flow. Each file is one concern; all of them work on the state that is declared here.
+//! The node: the façade over the rooms. It carries what one room says to the next, and decides nothing itself.
+//!
+//! ```text
+//!   commands, facts  -->  a room changes its state, and marks what changed
+//!                    -->  settle: every changed peer, once, in order; what that means for others is drained as effects
+//!                    -->  actions, hints and notes wait for poll()
+//! ```
 
-mod answering;
-mod asking;
-mod assembling;
-mod connecting;
+mod commands;
+mod connections;
+#[cfg(feature = "internal")]
 mod digest;
-mod finding;
-mod handshaking;
-mod leaving;
-mod reaching;
-mod receiving;
-mod sending;
+mod packets;
+mod peers;
+mod services;
 mod sessions;
-mod stopping;
-mod storing;
+mod shutdown;
+mod store;
 
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::vec::Vec;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::fmt;
-use core::marker::PhantomData;
-use core::time::Duration;
 
-use hashbrown::HashMap;
-
+use self::peers::Peers;
+use self::services::Services;
+use self::sessions::SessionTable;
+use self::shutdown::Stopping;
+use self::store::OwnRecord;
+pub use self::store::{CorruptStore, Stored};
 use crate::action::{Action, TransportAction};
-use crate::config::{CheckedConfig, Limits, Throttle, Timers};
-use crate::connection::{Connection, MAX_URGENT, Phase};
-use crate::conversation::{Incoming, Outstanding};
+use crate::admission::{Charges, HandshakeBudget, Tentative};
+use crate::config::{CheckedConfig, Throttle};
+use crate::connection::Connections;
+use crate::conversation::{Incomings, Queries};
+use crate::env::{Effect, Effects, Env, Out};
 use crate::event::Event;
-use crate::hashing::KeyedHash;
-use crate::id::{ConnectionId, DiscoveryId, IncomingId, LookupId, NodeId, QueryId};
+use crate::id::{ConnectionId, NodeId};
 use crate::identity::Identity;
-use crate::note::{Cause, Notes};
-use crate::peer::Peer;
-use crate::query::{Delivery, Refusal, TypeName, Verdict};
+use crate::note::Cause;
 use crate::random::Random;
-use crate::session::CookieJar;
-use crate::session::state::Session;
-use crate::throttle::SharedBucket;
+use crate::slab::Key;
 use crate::time::{Instant, UnixTime};
 use crate::timer::{Timer, TimerSet};
-use crate::wire::packet::SessionId;
-
-use self::handshaking::HandshakeBudget;
-use self::stopping::Stopping;
-use self::storing::OwnRecord;
-pub use self::storing::{CorruptStore, Stored};
 
 /// An EGTP node: it asks, it answers, and finds its way, without touching a socket or a clock.
 ///
@@ -55,69 +48,21 @@ pub use self::storing::{CorruptStore, Stored};
 /// a queue, so that any number of calls between two drains is fine. What must not be lost is a level, to be read at any
 /// time: [`Node::deadline`], [`Node::to_write`], [`Node::wants_read`].
 ///
-/// **The loop owns the node**: it can be neither sent to another thread nor shared with one.
-///
-/// ```compile_fail
-/// fn elsewhere(node: egtp::Node) {
-///     std::thread::spawn(move || node.id());
-/// }
-/// ```
+/// **The loop owns the node.** It may be moved to the thread of its loop; there every call takes it mutably, and whoever is elsewhere posts
+/// through the driver's handle.
 pub struct Node {
-    limits: Limits,
-    settings: Timers,
-    identity: Identity,
-    id: NodeId,
-    now: Instant,
-    random: Random,
-    /// Random for each start; peers see it change when this node has restarted.
-    boot: u64,
-    timers: TimerSet,
-    actions: VecDeque<Action>,
-    undelivered_bytes: usize,
-    /// Whether a full queue of deliveries has made connections stop reading.
-    reading_stopped: bool,
-    notes: Notes,
-    next_id: u64,
-
-    served: BTreeSet<TypeName>,
-    queries: BTreeMap<QueryId, Outstanding>,
-    query_bytes: usize,
-    incoming: BTreeMap<IncomingId, Incoming>,
-    reply_bytes: usize,
-
-    peers: HashMap<NodeId, Box<Peer>, KeyedHash>,
-    /// Peers in the order in which they would be forgotten.
-    peer_order: BTreeSet<(bool, u64, NodeId)>,
-    next_stamp: u64,
-
-    sessions: HashMap<SessionId, Box<Session>, KeyedHash>,
-    /// Sessions in the order in which they would be given up.
-    session_order: BTreeSet<(bool, Instant, SessionId)>,
-    /// Sessions that were offered and not confirmed, the oldest first.
-    tentative: VecDeque<SessionId>,
-    assembly_bytes: usize,
-    cookies: CookieJar,
+    env: Env,
+    peers: Peers,
+    sessions: SessionTable,
+    tentative: Tentative,
     handshakes: HandshakeBudget,
-
-    connections: BTreeMap<ConnectionId, Connection>,
-    unauthenticated: BTreeSet<ConnectionId>,
-    /// Connections with something to write.
-    writers: BTreeSet<ConnectionId>,
-    /// Peers that wait for a connection to become free.
-    slot_waiters: BTreeSet<NodeId>,
-    throttle: Throttle,
-    up: SharedBucket,
-    down: SharedBucket,
-
-    lookups: BTreeMap<LookupId, NodeId>,
-    lookup_waiters: BTreeSet<NodeId>,
-    discoveries: BTreeSet<DiscoveryId>,
+    services: Services,
+    /// Peers that wait for a place for a connection, in the order of their asking.
+    place_waiters: VecDeque<Key>,
     own: OwnRecord,
-    /// Peers whose records are stored, in the order in which they would be deleted.
-    stored_records: VecDeque<NodeId>,
-
     stopping: Option<Stopping>,
-    _the_loop_owns_it: PhantomData<*mut ()>,
+    /// No reply is shortened for want of memory before this.
+    next_shortening: Instant,
 }
 
 impl Node {
@@ -139,65 +84,50 @@ impl Node {
         let config = config.0;
         let mut random = Random::new(&seed);
         let hash = random.hash_key();
-        let boot = random.token();
-        let cookies = CookieJar::new(random.cookie_secret());
+        let handshakes = HandshakeBudget::new(config.limits.handshakes_per_second, &mut random, now);
         let mut node = Self {
-            id: identity.node_id(),
-            identity,
-            now,
-            boot,
-            timers: TimerSet::new(hash),
-            actions: VecDeque::new(),
-            undelivered_bytes: 0,
-            reading_stopped: false,
-            notes: Notes::default(),
-            next_id: 1,
-            served: BTreeSet::new(),
-            queries: BTreeMap::new(),
-            query_bytes: 0,
-            incoming: BTreeMap::new(),
-            reply_bytes: 0,
-            peers: HashMap::with_hasher(hash),
-            peer_order: BTreeSet::new(),
-            next_stamp: 0,
-            sessions: HashMap::with_hasher(hash),
-            session_order: BTreeSet::new(),
-            tentative: VecDeque::new(),
-            assembly_bytes: 0,
-            cookies,
-            handshakes: HandshakeBudget::new(config.limits.handshakes_per_second, now),
-            connections: BTreeMap::new(),
-            unauthenticated: BTreeSet::new(),
-            writers: BTreeSet::new(),
-            slot_waiters: BTreeSet::new(),
-            up: SharedBucket::new(config.throttle.up, now),
-            down: SharedBucket::new(config.throttle.down, now),
-            throttle: config.throttle,
-            lookups: BTreeMap::new(),
-            lookup_waiters: BTreeSet::new(),
-            discoveries: BTreeSet::new(),
+            peers: Peers::new(hash),
+            sessions: SessionTable::new(hash),
+            tentative: Tentative::default(),
+            handshakes,
+            services: Services::new(),
+            place_waiters: VecDeque::new(),
             own: OwnRecord::new(stored.sequence(), unix),
-            stored_records: VecDeque::new(),
             stopping: None,
-            limits: config.limits,
-            settings: config.timers,
-            random,
-            _the_loop_owns_it: PhantomData,
+            next_shortening: now,
+            env: Env {
+                now,
+                id: identity.node_id(),
+                identity,
+                random,
+                timers: TimerSet::default(),
+                connections: Connections::new(config.throttle, now),
+                queries: Queries::new(),
+                incoming: Incomings::new(),
+                charges: Charges::default(),
+                own_hellos: BTreeMap::new(),
+                out: Out::default(),
+                effects: Effects::default(),
+                stopping: false,
+                limits: config.limits,
+                settings: config.timers,
+            },
         };
         node.restore(stored);
+        node.settle();
         node
     }
 
     /// Who this node is.
     pub fn id(&self) -> NodeId {
-        self.id
+        self.env.id
     }
 
     /// Tells the node a fact. Whatever was due at `now` happens first; a `now` before an earlier one counts as that.
     pub fn handle(&mut self, now: Instant, event: Event<'_>) {
         if let Event::Written(connection, count) = event {
             // These bytes are gone already: what is due now may not take them for being still here.
-            self.count_written(now.max(self.now), connection, count);
+            self.wrote(now.max(self.env.now), connection, count);
         }
         self.advance(now);
         match event {
@@ -205,244 +135,174 @@ impl Node {
             Event::Connected(connection) => self.connected(connection),
             Event::Received(connection, bytes) => self.received(connection, bytes),
             Event::Written(connection, _) => self.room_again(connection),
-            Event::Closed(connection, _) => self.connection_ended(connection),
+            Event::Closed(connection, ending) => self.connection_closed(connection, ending),
             Event::Found(lookup, record) => self.found(lookup, record),
             Event::LookupDone(lookup) => self.lookup_done(lookup),
             Event::Discovered(discovery, relays) => self.discovered(discovery, relays),
             Event::Saved(save) => self.saved(save),
         }
-        self.check_stopped();
+        self.finish();
     }
 
     /// The next thing to do. Only pops a queue; drain it whenever it is convenient.
     pub fn poll(&mut self) -> Option<Action> {
-        if let Some(action) = self.actions.pop_front() {
-            match &action {
-                Action::Transport(TransportAction::Changed { connection }) => {
-                    if let Some(connection) = self.connections.get_mut(connection) {
-                        connection.hinted = false;
-                    }
+        let Some(action) = self.env.out.pop() else { return self.poll_stopped() };
+        match &action {
+            Action::Transport(TransportAction::Changed { connection }) => self.env.connections.hint_polled(*connection),
+            Action::Deliver(_) => {
+                if self.env.out.resumes(&self.env.limits) {
+                    self.env.connections.hint_all();
+                    self.env.say_hints();
                 }
-                Action::Deliver(delivery) => {
-                    self.undelivered_bytes = self.undelivered_bytes.saturating_sub(delivered_bytes(delivery));
-                    self.resume_reading();
-                }
-                Action::Transport(_) | Action::Service(_) | Action::Note(_) | Action::Stopped => {}
             }
-            return Some(action);
+            Action::Transport(_) | Action::Service(_) | Action::Note(_) | Action::Stopped => {}
         }
-        if let Some(note) = self.notes.pop() {
-            return Some(Action::Note(note));
-        }
-        self.poll_stopped()
+        Some(action)
     }
 
     /// When the node wants to be called again at the latest: now while [`Node::poll`] has something, `None` if nothing is due.
     pub fn deadline(&self) -> Option<Instant> {
-        let waiting = !self.actions.is_empty() || !self.notes.is_empty() || self.has_stopped_to_say();
-        if waiting { Some(self.now) } else { self.timers.next() }
+        let waiting = !self.env.out.is_empty() || self.has_stopped_to_say();
+        if waiting { Some(self.env.now) } else { self.env.timers.next() }
     }
 
     /// A level: the bytes to be written to a connection next, already cut to what throttling allows now.
     pub fn to_write(&self, connection: ConnectionId) -> &[u8] {
-        let Some(connection) = self.connections.get(&connection) else { return &[] };
-        if connection.phase == Phase::Dialling {
-            return &[];
-        }
-        let bytes = connection.outbound.unwritten();
-        let allowed = self.up.allowance(&connection.taken_up).min(connection.up.allowance());
-        &bytes[..bytes.len().min(allowed)]
+        self.env.connections.to_write(connection)
     }
 
-    /// A level: how many bytes may be read from a connection now. Zero means not to read: because of throttling, or because the node
-    /// has taken in as much as it can hold.
+    /// A level: how many bytes may be read from a connection now. Zero means not to read: because of throttling, or because as much waits to
+    /// be polled as may. A node never stops reading because of what it has to say.
     pub fn wants_read(&self, connection: ConnectionId) -> usize {
-        let Some(connection) = self.connections.get(&connection) else { return 0 };
-        let blocked = connection.urgent.len() > MAX_URGENT || connection.is_overfull();
-        if connection.phase != Phase::Open || blocked || self.is_full() || self.is_congested(connection) {
-            return 0;
-        }
-        let allowance = self.down.allowance(&connection.taken_down).min(connection.down.allowance());
-        if connection.down.is_dry() { 0 } else { allowance.min(READ_AT_MOST) }
-    }
-
-    /// Queries and notices of this type are delivered from now on; of other types queries are refused and notices dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::TooManyTypes`] if as many types are served as [`Limits::served_types`] allows.
-    pub fn serve(&mut self, type_name: TypeName) -> Result<(), Refusal> {
-        if self.served.len() >= self.limits.served_types && !self.served.contains(&type_name) {
-            return Err(Refusal::TooManyTypes);
-        }
-        self.served.insert(type_name);
-        Ok(())
-    }
-
-    /// Queries of this type are refused from now on. What was delivered already can still be answered.
-    pub fn unserve(&mut self, type_name: &TypeName) {
-        self.served.remove(type_name);
+        if self.env.out.is_full(&self.env.limits) { 0 } else { self.env.connections.wants_read(connection) }
     }
 
     /// How fast bytes may go.
     pub fn throttle(&self) -> Throttle {
-        self.throttle
+        self.env.connections.throttle()
     }
 
     /// Changes how fast bytes may go, for connections that are open as well.
     pub fn set_throttle(&mut self, now: Instant, throttle: Throttle) {
         self.advance(now);
-        self.throttle = throttle;
-        self.up.set_rate(throttle.up, self.now);
-        self.down.set_rate(throttle.down, self.now);
-        for connection in self.connections.values_mut() {
-            connection.up.set_rate(throttle.up_per_connection, self.now);
-            connection.down.set_rate(throttle.down_per_connection, self.now);
-        }
-        self.hint_all();
-        // What was plenty at the old rate may be too little at the new one to be worth a call.
-        let connections: Vec<ConnectionId> = self.connections.keys().copied().collect();
-        for connection in connections {
-            self.throttle_up(connection);
-            self.throttle_down(connection);
-        }
-        self.arm_throttle();
+        let timers = (&self.env.settings, &mut self.env.timers);
+        self.env.connections.set_throttle(self.env.now, throttle, timers);
+        self.finish();
     }
 
     /// How often something worth noting has happened.
     pub fn count(&self, cause: Cause) -> u64 {
-        self.notes.count(cause)
+        self.env.out.notes().count(cause)
     }
 
     /// How many of everything there are now.
     pub fn usage(&self) -> Usage {
+        let Env { connections, queries, incoming, charges, out, timers, .. } = &self.env;
         Usage {
-            connections: self.connections.len(),
-            unauthenticated_connections: self.unauthenticated.len(),
+            connections: connections.len(),
+            unauthenticated_connections: connections.strangers(),
             peers: self.peers.len(),
             sessions: self.sessions.len(),
             tentative_sessions: self.tentative.len(),
-            queries: self.queries.len(),
-            query_bytes: self.query_bytes,
-            incoming: self.incoming.len(),
-            assembly_bytes: self.assembly_bytes,
-            reply_bytes: self.reply_bytes,
-            undelivered_bytes: self.undelivered_bytes,
-            lookups: self.lookups.len(),
-            timers: self.timers.len(),
+            queries: queries.len(),
+            query_bytes: queries.bytes(),
+            incoming: incoming.len(),
+            assembly_bytes: charges.assembly,
+            reply_bytes: charges.replies,
+            undelivered_bytes: out.undelivered_bytes(),
+            lookups: self.services.lookups(),
+            timers: timers.len(),
         }
-    }
-
-    /// Moves the clock and does everything that has become due.
-    fn advance(&mut self, now: Instant) {
-        self.now = self.now.max(now);
-        self.up.refill(self.now);
-        self.down.refill(self.now);
-        while let Some(timer) = self.timers.pop_due(self.now) {
-            self.fire(timer);
-        }
-        self.check_stopped();
     }
 
     fn fire(&mut self, timer: Timer) {
         match timer {
-            Timer::QueryHard(query) => self.hard_timeout(query),
-            Timer::QuerySoft(query) => self.soft_timeout(query),
-            Timer::IncomingUntil(incoming) => self.incoming_expired(incoming),
-            Timer::Connect(connection) => self.connect_timeout(connection),
-            Timer::Authenticate(connection) => self.authenticate_timeout(connection),
-            Timer::Probe(connection) => self.probe(connection),
-            Timer::Idle(connection) => self.idle(connection),
-            Timer::Linger(connection) => self.linger_timeout(connection),
-            Timer::ThrottleConnection(connection) => self.throttle_connection_timeout(connection),
-            Timer::ThrottleUp => self.share_up(),
-            Timer::ThrottleDown => self.share_down(),
-            Timer::Tentative(session) => self.tentative_timeout(session),
-            Timer::Renew(session) => self.renew_timeout(session),
-            Timer::Acknowledge(session) => self.acknowledge(session),
-            Timer::Assemblies(session) => self.assemblies_timeout(session),
-            Timer::Prove(peer) => self.prove_timeout(peer),
-            Timer::HandshakeAgain(peer) => self.handshake_again(peer),
-            Timer::Stalled(peer) => self.stalled_timeout(peer),
+            Timer::Query(query) => self.query_due(query),
+            Timer::Connection(connection) => self.connection_due(connection),
+            Timer::Peer(key) => {
+                if let Some(peer) = self.peers.get_mut(key) {
+                    peer.tick(&mut self.env);
+                }
+            }
             Timer::Lookup(lookup) => self.lookup_timeout(lookup),
             Timer::Discovery(discovery) => self.discovery_timeout(discovery),
+            Timer::ThrottleUp => self.env.connections.share_up(self.env.now, &mut self.env.timers),
+            Timer::ThrottleDown => self.env.connections.share_down(self.env.now, &mut self.env.timers),
             Timer::Tidy => self.tidy(),
             Timer::Stop => self.stop_timeout(),
         }
     }
 
-    fn arm_in(&mut self, timer: Timer, after: Duration) {
-        self.timers.arm(self.now, timer, self.now + after);
-    }
-
-    fn fresh_id(&mut self) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
-        id
-    }
-
-    fn note(&mut self, cause: Cause, peer: Option<NodeId>, connection: Option<ConnectionId>) {
-        self.notes.add(cause, peer, connection);
-    }
-
-    fn deliver(&mut self, delivery: Delivery) {
-        self.undelivered_bytes = self.undelivered_bytes.saturating_add(delivered_bytes(&delivery));
-        self.actions.push_back(Action::Deliver(delivery));
-        self.reading_stopped |= self.is_full();
-    }
-
-    /// Says that a connection's levels may have changed, once until that is polled.
-    fn hint(&mut self, connection: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(&connection)
-            && connection.phase != Phase::Dialling
-            && !connection.hinted
-        {
-            connection.hinted = true;
-            let connection = connection.id;
-            self.actions.push_back(Action::Transport(TransportAction::Changed { connection }));
+    /// The end of every call: what has changed is settled, and what is to be done outside is said.
+    fn finish(&mut self) {
+        self.settle();
+        self.check_stopped();
+        self.env.say_hints();
+        if cfg!(debug_assertions) {
+            self.check();
         }
     }
 
-    fn hint_all(&mut self) {
-        let all: Vec<ConnectionId> = self.connections.keys().copied().collect();
-        for connection in all {
-            self.hint(connection);
+    /// Settles every peer of which something has changed, and what that means for others, until nothing is left.
+    fn settle(&mut self) {
+        loop {
+            self.drain_effects();
+            let Some(key) = self.env.effects.pop_changed() else { break };
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.settle(&mut self.env);
+            }
         }
     }
 
-    /// Whether as much waits to be delivered as may.
-    fn is_full(&self) -> bool {
-        self.undelivered_bytes > self.limits.undelivered_bytes
+    /// Does what one peer's step means for others.
+    fn drain_effects(&mut self) {
+        while let Some(effect) = self.env.effects.pop() {
+            match effect {
+                Effect::Close(connection, result) => self.close(connection, result),
+                Effect::Flush(connection) => self.flush(connection),
+                Effect::SessionEnded(sid) => {
+                    self.sessions.ended(sid);
+                    self.tentative.remove(sid);
+                }
+                Effect::SessionUsed(sid, key) => {
+                    let asked = self.peers.get(key).is_some_and(|peer| peer.is_asked());
+                    self.sessions.used(sid, key, asked, self.env.now);
+                    self.limit_sessions(sid, key);
+                }
+                Effect::LookUp(key) => self.look_up(key),
+                Effect::WantsPlace(key) => self.wants_place(key),
+            }
+        }
     }
 
-    fn resume_reading(&mut self) {
-        if self.reading_stopped && !self.is_full() {
-            self.reading_stopped = false;
-            self.hint_all();
+    /// What must always hold, in every room and between them.
+    fn check(&self) {
+        self.env.connections.check();
+        self.env.queries.check();
+        self.peers.check(&self.env);
+        let (mut sessions, mut charged) = (0, Charges::default());
+        for peer in self.peers.iter() {
+            let Charges { assembly, replies, incoming, long, entries } = peer.charges();
+            charged.assembly += assembly;
+            charged.replies += replies;
+            charged.incoming += incoming;
+            charged.long += long;
+            charged.entries += entries;
+            sessions += peer.count_sessions().0;
         }
+        debug_assert_eq!(charged, self.env.charges, "what all are charged with is what each is");
+        debug_assert_eq!(sessions, self.sessions.len(), "every session is some peer's");
     }
 }
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("id", &self.id).field("now", &self.now).field("usage", &self.usage()).finish()
+        f.debug_struct("Node")
+            .field("id", &self.id())
+            .field("now", &self.env.now)
+            .field("usage", &self.usage())
+            .finish()
     }
-}
-
-/// The most that one read is asked to bring.
-const READ_AT_MOST: usize = 64 * 1024;
-
-/// What a delivery is charged with while it waits to be polled.
-fn delivered_bytes(delivery: &Delivery) -> usize {
-    let body = match delivery {
-        Delivery::Query { body, .. } | Delivery::Notice { body, .. } => body.len(),
-        Delivery::Verdict(_, Verdict::Reply(reply)) => reply.body.len(),
-        Delivery::Verdict(_, Verdict::Failed(_))
-        | Delivery::Withdrawn(_)
-        | Delivery::SoftTimeout(_)
-        | Delivery::Discovered(..) => 0,
-    };
-    body + 64
 }
 
 /// How many of everything a node has at the moment; each is held against one of its [`Limits`].
@@ -466,7 +326,7 @@ pub struct Usage {
     pub incoming: usize,
     /// Bytes of incomplete messages.
     pub assembly_bytes: usize,
-    /// Bytes of replies that wait to be sealed.
+    /// Bytes of replies that are remembered until their askers have them.
     pub reply_bytes: usize,
     /// Bytes of deliveries that wait in [`Node::poll`].
     pub undelivered_bytes: usize,

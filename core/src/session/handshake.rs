@@ -15,9 +15,9 @@ type FirstPayload = [u8; 54];
 /// An ephemeral key, a sealed static key and a sealed [`FirstPayload`].
 type FirstMessage = [u8; 32 + 48 + 54 + 16];
 /// What the responder says in the second message.
-type SecondPayload = [u8; 24];
+type SecondPayload = [u8; 16];
 /// An ephemeral key and a sealed [`SecondPayload`].
-type SecondMessage = [u8; 32 + 24 + 16];
+type SecondMessage = [u8; 32 + 16 + 16];
 
 /// The side that speaks first, while it waits for the answer.
 pub(crate) struct Initiator {
@@ -144,7 +144,7 @@ mod tests {
 
     const ISID: [u8; 8] = *b"one isid";
     const FIRST: FirstPayload = [0x11; 54];
-    const SECOND: SecondPayload = [0x22; 24];
+    const SECOND: SecondPayload = [0x22; 16];
 
     fn identities() -> (Identity, Identity) {
         (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]))

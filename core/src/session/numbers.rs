@@ -2,11 +2,12 @@
 
 use super::window::{WIDTH, WindowBits};
 
-/// The 1024 numbers up to the highest one seen, each free, taken or refused. Numbers above it are free.
+/// The 1024 numbers up to the highest one seen, each free, taken, refused or forgotten. Numbers above it are free.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct NumberWindow {
     top: u64,
     taken: WindowBits,
+    /// A number that is taken and refused was taken and is forgotten.
     refused: WindowBits,
 }
 
@@ -19,6 +20,8 @@ pub(crate) enum Number {
     Taken,
     /// Its query did not run and never will.
     Refused,
+    /// Its query was given to a handler, and what became of it was forgotten before the asker had it.
+    Forgotten,
     /// It lies so far below the highest number that nothing is remembered of it; its query never runs from now on.
     Below,
 }
@@ -33,12 +36,13 @@ impl NumberWindow {
             Number::Free
         } else if number < self.base() {
             Number::Below
-        } else if self.taken.get(number) {
-            Number::Taken
-        } else if self.refused.get(number) {
-            Number::Refused
         } else {
-            Number::Free
+            match (self.taken.get(number), self.refused.get(number)) {
+                (false, false) => Number::Free,
+                (true, false) => Number::Taken,
+                (false, true) => Number::Refused,
+                (true, true) => Number::Forgotten,
+            }
         }
     }
 
@@ -58,6 +62,21 @@ impl NumberWindow {
         }
     }
 
+    /// What a handler had did not run after all.
+    pub(crate) fn refuse_taken(&mut self, number: u64) {
+        if self.state(number) == Number::Taken {
+            self.taken.unset(number);
+            self.refused.set(number);
+        }
+    }
+
+    /// What became of a taken number is forgotten.
+    pub(crate) fn forget(&mut self, number: u64) {
+        if self.state(number) == Number::Taken {
+            self.refused.set(number);
+        }
+    }
+
     /// The lowest number of the window, and a bitmap in which bit `i mod 8` of byte `i div 8` says whether the number
     /// `i` above it was taken. Every number below it counts as taken.
     pub(crate) fn taken_bitmap(&self) -> (u64, [u8; 128]) {
@@ -65,7 +84,7 @@ impl NumberWindow {
         let mut bitmap = [0; 128];
         for (byte, first) in bitmap.iter_mut().zip((base..=base.saturating_add(WIDTH - 1)).step_by(8)) {
             for (bit, number) in [1, 2, 4, 8, 16, 32, 64, 128].into_iter().zip(first..=first.saturating_add(7)) {
-                if self.state(number) == Number::Taken {
+                if matches!(self.state(number), Number::Taken | Number::Forgotten) {
                     *byte |= bit;
                 }
             }
@@ -173,6 +192,29 @@ mod tests {
         for number in u64::MAX - 1023..u64::MAX {
             assert_eq!(window.state(number), Number::Free, "{number}");
         }
+    }
+
+    #[test]
+    fn only_a_taken_number_is_refused_after_all_or_forgotten() {
+        let mut window = NumberWindow::new();
+        for number in 1..4 {
+            window.take(number);
+        }
+        window.refuse(4);
+        for number in [0, 1, 4, 5] {
+            window.refuse_taken(number);
+        }
+        for number in [0, 1, 2, 4, 5] {
+            window.forget(number);
+        }
+        let states = [Number::Free, Number::Refused, Number::Forgotten, Number::Taken, Number::Refused, Number::Free];
+        for (number, state) in (0..).zip(states) {
+            assert_eq!(window.state(number), state, "{number}");
+        }
+        window.take(2);
+        window.refuse(2);
+        assert_eq!(window.state(2), Number::Forgotten);
+        assert_eq!(window.taken_bitmap().1[0], 0b1100);
     }
 
     #[test]

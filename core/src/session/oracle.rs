@@ -153,7 +153,7 @@ mod tests {
         e_b: Bytes32,
         isid: [u8; 8],
         first: [u8; 54],
-        second: [u8; 24],
+        second: [u8; 16],
     }
 
     impl Setting {
@@ -224,7 +224,7 @@ mod tests {
     fn an_answer_that_rests_on_a_point_of_small_order_is_refused_and_the_right_one_accepted_afterwards() {
         let x = Setting::new(0);
         let (mut initiator, first) = Initiator::start(&x.a, &x.b.public_key(), x.isid, x.e_a, &x.first).unwrap();
-        let answer = |e: &KeyPair| -> [u8; 72] {
+        let answer = |e: &KeyPair| -> [u8; 64] {
             let mut state = x.symmetric();
             let (re, rs, _) = read_first(&mut state, &x.static_b(), &first).unwrap();
             write_second(&mut state, e, &re, &rs, &x.second).try_into().unwrap()

@@ -9,10 +9,11 @@ use core::{fmt, mem};
 
 use super::chacha_poly::{ChaChaPoly, TAG_LEN};
 use super::replay::{RecordWindow, Replayed};
+use crate::wire::frame::RunsBuffer;
+use crate::wire::packet::{SEALED_HEADER, SessionId, sealed_header};
 
 /// Version, kind, the receiver's number for the session, counter; all of it is authenticated.
-const HEADER_LEN: usize = 18;
-const VERSION_AND_KIND: [u8; 2] = [2, 4];
+const HEADER_LEN: usize = SEALED_HEADER;
 /// No record has this counter or one above it.
 const COUNTER_LIMIT: u64 = 1 << 48;
 /// From here on a new session should take over, long before [`COUNTER_LIMIT`].
@@ -38,21 +39,32 @@ impl Sealer {
     /// # Panics
     ///
     /// If there are not 18 bytes after `start`.
-    pub(crate) fn seal(&mut self, sid: [u8; 8], packet: &mut Vec<u8>, start: usize) -> Result<u64, Exhausted> {
+    pub(crate) fn seal(&mut self, sid: SessionId, packet: &mut Vec<u8>, start: usize) -> Result<u64, Exhausted> {
         let counter = self.counter;
         if counter >= COUNTER_LIMIT {
             return Err(Exhausted);
         }
         let record = packet.get_mut(start..).and_then(|record| record.split_first_chunk_mut());
         let (header, text) = record.expect("the caller leaves room for the header");
-        *header = header_of(sid, counter);
+        *header = sealed_header(sid, counter);
         let tag = self.cipher.seal(counter, header, text);
         packet.extend_from_slice(&tag);
-        self.counter = counter.saturating_add(1);
+        self.advance();
+        Ok(counter)
+    }
+
+    /// Leaves a counter out: no record ever has it. Whoever acknowledges it lies.
+    pub(crate) fn skip(&mut self) {
+        if self.counter < COUNTER_LIMIT {
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
+        self.counter = self.counter.saturating_add(1);
         if self.counter.is_multiple_of(RECORDS_PER_EPOCH) {
             self.cipher = self.cipher.rekeyed();
         }
-        Ok(counter)
     }
 
     /// The counter of the next record; every lower one has been used.
@@ -86,9 +98,14 @@ impl Opener {
         Self { window: RecordWindow::new(), epoch: 0, current: ChaChaPoly::new(key), previous: None }
     }
 
-    /// Whether this counter is so far behind the others that nobody can tell any more whether its record came.
-    pub(crate) fn is_past(&self, counter: u64) -> bool {
-        counter < self.window.lowest()
+    /// The highest counter that was opened, if any was.
+    pub(crate) fn highest(&self) -> Option<u64> {
+        self.window.highest()
+    }
+
+    /// The highest counter that was opened, if any was, and the counters that were, as runs for an ACK.
+    pub(crate) fn opened(&self, runs: &mut RunsBuffer) -> Option<u64> {
+        self.window.runs(runs)
     }
 
     /// Opens a whole sealed packet in place, and returns its counter and its plaintext. After an error both the packet and
@@ -154,22 +171,13 @@ impl From<Replayed> for OpenError {
     }
 }
 
-fn header_of(sid: [u8; 8], counter: u64) -> [u8; HEADER_LEN] {
-    let mut header = [0; HEADER_LEN];
-    let fields = VERSION_AND_KIND.into_iter().chain(sid).chain(counter.to_be_bytes());
-    for (byte, field) in header.iter_mut().zip(fields) {
-        *byte = field;
-    }
-    header
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
 
     const KEY: [u8; 32] = [7; 32];
-    const SID: [u8; 8] = *b"receiver";
+    const SID: SessionId = SessionId(*b"receiver");
     const EPOCH: u64 = RECORDS_PER_EPOCH;
 
     impl Sealer {
@@ -370,6 +378,13 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_left_out_is_opened_by_nobody_and_the_keys_follow() {
+        let (mut sealer, mut opener) = (Sealer::at(EPOCH - 1), Opener::at(EPOCH - 2));
+        sealer.skip();
+        assert_eq!(opener.opens(&sealer.record()), Ok(EPOCH));
+    }
+
+    #[test]
     fn the_sealer_refuses_after_its_last_counter_and_stays_as_it_is() {
         let mut sealer = Sealer { counter: COUNTER_LIMIT - 1, cipher: ChaChaPoly::new(&KEY) };
         assert_eq!(sealer.seal(SID, &mut vec![0; HEADER_LEN], 0), Ok(COUNTER_LIMIT - 1));
@@ -384,8 +399,8 @@ mod tests {
         let mut opener = Opener { epoch: COUNTER_LIMIT / EPOCH - 1, ..Opener::new(&KEY) };
         for (counter, is_opened) in [(COUNTER_LIMIT, false), (COUNTER_LIMIT - 1, true)] {
             let cipher = if is_opened { ChaChaPoly::new(&KEY) } else { key_of_epoch(1) };
-            let mut record = header_of(SID, counter).to_vec();
-            record.extend_from_slice(&cipher.seal(counter, &header_of(SID, counter), &mut []));
+            let mut record = sealed_header(SID, counter).to_vec();
+            record.extend_from_slice(&cipher.seal(counter, &sealed_header(SID, counter), &mut []));
             assert_eq!(opener.open(&mut record).is_ok(), is_opened);
         }
     }

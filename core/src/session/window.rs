@@ -24,6 +24,32 @@ impl WindowBits {
         }
     }
 
+    pub(super) fn unset(&mut self, number: u64) {
+        let (word, bit) = place(number);
+        if let Some(word) = self.0.get_mut(word) {
+            *word &= !bit;
+        }
+    }
+
+    /// How many numbers in a row, from this one downwards, have their bit set, or clear; [`WIDTH`] at most.
+    pub(super) fn run_down(&self, from: u64, set: bool) -> u64 {
+        let (mut run, mut number) = (0_u64, from);
+        while run < WIDTH {
+            let (word, _) = place(number);
+            let bits = self.0.get(word).map_or(0, |&word| if set { word } else { !word });
+            let in_word = number % 64;
+            let shifted = bits << (63 - in_word);
+            let here = u64::from(shifted.leading_ones()).min(in_word + 1);
+            run += here;
+            if here <= in_word {
+                break;
+            }
+            let Some(below) = number.checked_sub(here) else { break };
+            number = below;
+        }
+        run.min(WIDTH)
+    }
+
     /// Clears the bits of the numbers that come in as the window's top moves up from `old_top` to `new_top`.
     pub(super) fn slide(&mut self, old_top: u64, new_top: u64) {
         if new_top.saturating_sub(old_top) >= WIDTH {
@@ -31,10 +57,7 @@ impl WindowBits {
             return;
         }
         for number in (old_top..new_top).filter_map(|below| below.checked_add(1)) {
-            let (word, bit) = place(number);
-            if let Some(word) = self.0.get_mut(word) {
-                *word &= !bit;
-            }
+            self.unset(number);
         }
     }
 }
@@ -58,6 +81,21 @@ mod tests {
             bits.set(number);
         }
         assert_eq!(bits, WindowBits([u64::MAX; 16]));
+    }
+
+    #[test]
+    fn runs_are_counted_downwards_over_the_edges_of_words() {
+        let mut bits = WindowBits::clear();
+        assert_eq!(bits.run_down(5000, true), 0);
+        assert_eq!(bits.run_down(5000, false), WIDTH);
+        for number in 4900..4990 {
+            bits.set(number);
+        }
+        assert_eq!(bits.run_down(4989, true), 90);
+        assert_eq!(bits.run_down(4950, true), 51);
+        assert_eq!(bits.run_down(5000, false), 11);
+        assert_eq!(bits.run_down(4899, false), WIDTH - 90);
+        assert_eq!(bits.run_down(3, false), 4, "there is nothing below zero");
     }
 
     #[test]

@@ -5,8 +5,8 @@
 use super::reader::Malformed;
 use crate::query::PeerRefusal;
 
-/// Why a query did not run and never will.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Why a query did not run under its number and never will.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum RefuseCode {
     UnknownType,
     BusyWithYou,
@@ -16,23 +16,22 @@ pub(crate) enum RefuseCode {
     NotWelcome,
     Malformed,
     TooLate,
-    Cancelled,
+    /// It was cancelled, or refused for a reason that is forgotten.
+    RefusedBefore,
+    /// Its number is so low that nothing is remembered of it.
+    BelowWindow,
 }
 
-/// What a handler made of a query.
+/// What became of a query that was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ReplyCode {
     Answer,
+    /// Its handler said no.
     Declined,
+    /// Its answer does not fit, or the recipient has no memory for it.
     ReplyTooLong,
-}
-
-/// Why the answer to a query cannot be told any more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum GoneReason {
-    BelowWindow,
-    Expired,
-    Released,
+    /// It was taken, and what became of it is forgotten.
+    Forgotten,
 }
 
 /// Why a session ends.
@@ -43,37 +42,27 @@ pub(crate) enum BreakCode {
     RuleBroken,
 }
 
-/// The message that a PIECE continues, by the type of the frame that began it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Which message a part belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum PieceOf {
     Query,
     Reply,
 }
 
-/// The two steps of parting.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum LeaveStep {
-    Proposal,
-    Answer,
-}
-
-impl From<RefuseCode> for PeerRefusal {
-    fn from(code: RefuseCode) -> Self {
-        match code {
-            RefuseCode::UnknownType => Self::UnknownType,
-            RefuseCode::BusyWithYou => Self::BusyWithYou,
-            RefuseCode::Busy => Self::Busy,
-            RefuseCode::NoMemory => Self::NoMemory,
-            RefuseCode::ShuttingDown => Self::ShuttingDown,
-            RefuseCode::NotWelcome => Self::NotWelcome,
-            RefuseCode::Malformed => Self::Malformed,
-            RefuseCode::TooLate => Self::TooLate,
-            RefuseCode::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
 impl RefuseCode {
+    const ALL: [Self; 10] = [
+        Self::UnknownType,
+        Self::BusyWithYou,
+        Self::Busy,
+        Self::NoMemory,
+        Self::ShuttingDown,
+        Self::NotWelcome,
+        Self::Malformed,
+        Self::TooLate,
+        Self::RefusedBefore,
+        Self::BelowWindow,
+    ];
+
     /// The code that says this, unless a reply says it: then the handler has run.
     pub(crate) fn of(refusal: PeerRefusal) -> Option<Self> {
         match refusal {
@@ -85,8 +74,24 @@ impl RefuseCode {
             PeerRefusal::NotWelcome => Some(Self::NotWelcome),
             PeerRefusal::Malformed => Some(Self::Malformed),
             PeerRefusal::TooLate => Some(Self::TooLate),
-            PeerRefusal::Cancelled => Some(Self::Cancelled),
+            PeerRefusal::Cancelled => Some(Self::RefusedBefore),
             PeerRefusal::Declined | PeerRefusal::ReplyTooLong => None,
+        }
+    }
+
+    /// What it says to whoever asked; `None` if it leaves open whether the query has run.
+    pub(crate) fn refusal(self) -> Option<PeerRefusal> {
+        match self {
+            Self::UnknownType => Some(PeerRefusal::UnknownType),
+            Self::BusyWithYou => Some(PeerRefusal::BusyWithYou),
+            Self::Busy => Some(PeerRefusal::Busy),
+            Self::NoMemory => Some(PeerRefusal::NoMemory),
+            Self::ShuttingDown => Some(PeerRefusal::ShuttingDown),
+            Self::NotWelcome => Some(PeerRefusal::NotWelcome),
+            Self::Malformed => Some(PeerRefusal::Malformed),
+            Self::TooLate => Some(PeerRefusal::TooLate),
+            Self::RefusedBefore => Some(PeerRefusal::Cancelled),
+            Self::BelowWindow => None,
         }
     }
 
@@ -100,23 +105,13 @@ impl RefuseCode {
             Self::NotWelcome => 6,
             Self::Malformed => 7,
             Self::TooLate => 8,
-            Self::Cancelled => 9,
+            Self::RefusedBefore => 9,
+            Self::BelowWindow => 10,
         }
     }
 
     pub(super) fn from_byte(byte: u8) -> Result<Self, Malformed> {
-        match byte {
-            1 => Ok(Self::UnknownType),
-            2 => Ok(Self::BusyWithYou),
-            3 => Ok(Self::Busy),
-            4 => Ok(Self::NoMemory),
-            5 => Ok(Self::ShuttingDown),
-            6 => Ok(Self::NotWelcome),
-            7 => Ok(Self::Malformed),
-            8 => Ok(Self::TooLate),
-            9 => Ok(Self::Cancelled),
-            _ => Err(Malformed),
-        }
+        Self::ALL.into_iter().find(|code| code.to_byte() == byte).ok_or(Malformed)
     }
 }
 
@@ -126,6 +121,7 @@ impl ReplyCode {
             Self::Answer => 0,
             Self::Declined => 1,
             Self::ReplyTooLong => 2,
+            Self::Forgotten => 3,
         }
     }
 
@@ -134,25 +130,7 @@ impl ReplyCode {
             0 => Ok(Self::Answer),
             1 => Ok(Self::Declined),
             2 => Ok(Self::ReplyTooLong),
-            _ => Err(Malformed),
-        }
-    }
-}
-
-impl GoneReason {
-    pub(super) fn to_byte(self) -> u8 {
-        match self {
-            Self::BelowWindow => 1,
-            Self::Expired => 2,
-            Self::Released => 3,
-        }
-    }
-
-    pub(super) fn from_byte(byte: u8) -> Result<Self, Malformed> {
-        match byte {
-            1 => Ok(Self::BelowWindow),
-            2 => Ok(Self::Expired),
-            3 => Ok(Self::Released),
+            3 => Ok(Self::Forgotten),
             _ => Err(Malformed),
         }
     }
@@ -181,80 +159,15 @@ impl PieceOf {
     pub(super) fn to_byte(self) -> u8 {
         match self {
             Self::Query => 1,
-            Self::Reply => 4,
+            Self::Reply => 2,
         }
     }
 
     pub(super) fn from_byte(byte: u8) -> Result<Self, Malformed> {
         match byte {
             1 => Ok(Self::Query),
-            4 => Ok(Self::Reply),
+            2 => Ok(Self::Reply),
             _ => Err(Malformed),
         }
-    }
-}
-
-impl LeaveStep {
-    pub(super) fn to_byte(self) -> u8 {
-        match self {
-            Self::Proposal => 0,
-            Self::Answer => 1,
-        }
-    }
-
-    pub(super) fn from_byte(byte: u8) -> Result<Self, Malformed> {
-        match byte {
-            0 => Ok(Self::Proposal),
-            1 => Ok(Self::Answer),
-            _ => Err(Malformed),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec::Vec;
-
-    /// The bytes that are a code; each must stand for itself.
-    fn accepted<C: Copy>(parse: fn(u8) -> Result<C, Malformed>, byte_of: fn(C) -> u8) -> Vec<u8> {
-        let codes = (0..=u8::MAX).filter_map(|byte| Some((byte, parse(byte).ok()?)));
-        codes.inspect(|&(byte, code)| assert_eq!(byte_of(code), byte)).map(|(byte, _)| byte).collect()
-    }
-
-    #[test]
-    fn exactly_the_specified_bytes_are_codes_and_each_is_its_own() {
-        assert_eq!(accepted(RefuseCode::from_byte, RefuseCode::to_byte), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        assert_eq!(accepted(ReplyCode::from_byte, ReplyCode::to_byte), [0, 1, 2]);
-        assert_eq!(accepted(GoneReason::from_byte, GoneReason::to_byte), [1, 2, 3]);
-        assert_eq!(accepted(BreakCode::from_byte, BreakCode::to_byte), [1, 2, 4]);
-        assert_eq!(accepted(PieceOf::from_byte, PieceOf::to_byte), [1, 4]);
-        assert_eq!(accepted(LeaveStep::from_byte, LeaveStep::to_byte), [0, 1]);
-    }
-
-    #[test]
-    fn a_refuse_code_and_what_the_application_is_told_say_the_same() {
-        let told = [
-            PeerRefusal::UnknownType,
-            PeerRefusal::BusyWithYou,
-            PeerRefusal::Busy,
-            PeerRefusal::NoMemory,
-            PeerRefusal::ShuttingDown,
-            PeerRefusal::NotWelcome,
-            PeerRefusal::Malformed,
-            PeerRefusal::TooLate,
-            PeerRefusal::Cancelled,
-        ];
-        for (byte, refusal) in (1..).zip(told) {
-            let code = RefuseCode::from_byte(byte).unwrap();
-            assert_eq!(PeerRefusal::from(code), refusal);
-            assert_eq!(RefuseCode::of(refusal), Some(code));
-        }
-    }
-
-    #[test]
-    fn what_only_a_reply_can_say_has_no_refuse_code() {
-        assert_eq!(RefuseCode::of(PeerRefusal::Declined), None);
-        assert_eq!(RefuseCode::of(PeerRefusal::ReplyTooLong), None);
     }
 }

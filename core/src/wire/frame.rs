@@ -4,87 +4,160 @@
 
 use alloc::vec::Vec;
 
-pub(crate) use super::code::{BreakCode, GoneReason, LeaveStep, PieceOf, RefuseCode, ReplyCode};
-use super::handshake::{Asked, parse_held};
+pub(crate) use super::code::{BreakCode, PieceOf, RefuseCode, ReplyCode};
 use super::message::MAX_MESSAGE;
 use super::put_length;
 use super::reader::{Malformed, Reader};
 
 /// What a QUERY takes besides its part of the message, in bytes.
 #[cfg(test)]
-const QUERY_OVERHEAD: usize = 1 + 8 + 1 + 4 + 4 + 4;
+pub(crate) const QUERY_OVERHEAD: usize = 1 + 8 + 1 + 4 + 4 + 4;
 /// What a REPLY takes besides its part of the message, in bytes.
-pub(crate) const REPLY_OVERHEAD: usize = 1 + 8 + 1 + 8 + 4 + 4;
-/// What a PIECE takes besides its part of the message, in bytes.
+pub(crate) const REPLY_OVERHEAD: usize = 1 + 8 + 1 + 4 + 4;
+/// What a PIECE takes besides its part of the message, in bytes: no frame that carries a part takes more.
+pub(crate) const PIECE_OVERHEAD: usize = 1 + 1 + 8 + 4 + 4 + 4;
+/// The size of a REFUSE in bytes; a CANCEL is smaller.
+pub(crate) const REFUSE_LEN: usize = 1 + 8 + 1 + 2;
+/// The most that an ACK takes, in bytes.
 #[cfg(test)]
-const PIECE_OVERHEAD: usize = 1 + 1 + 8 + 4 + 4;
+pub(crate) const MAX_ACK: usize = 1 + 8 + 2 + 1 + Runs::MAX * RUN;
 
 const QUERY: u8 = 0x01;
-const ACK: u8 = 0x03;
-const REPLY: u8 = 0x04;
-const REFUSE: u8 = 0x05;
-const GONE: u8 = 0x06;
-const DONE: u8 = 0x07;
-const PING: u8 = 0x08;
-const PONG: u8 = 0x09;
-const BREAK: u8 = 0x0a;
-const PIECE: u8 = 0x0b;
-const LEAVE: u8 = 0x0c;
-const DRAINED: u8 = 0x0d;
+const REPLY: u8 = 0x02;
+const PIECE: u8 = 0x03;
+const REFUSE: u8 = 0x04;
+const CANCEL: u8 = 0x05;
+const ACK: u8 = 0x06;
+const PING: u8 = 0x07;
+const BREAK: u8 = 0x08;
 
 /// The bit of a QUERY's flags that makes it a notice. The others have no meaning yet.
 const NOTICE: u8 = 1;
 
-/// One frame. A `number` is a query's in its session; an `echo` is the counter of the packet that brought the newest
-/// copy of it.
+/// A run in an ACK and the gap below it, two bytes each.
+const RUN: usize = 4;
+
+/// One frame. A `number` is a query's in its session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Frame<'a> {
     /// Here is a query or a notice, the first part of `total` bytes, worth running until this many milliseconds on the
     /// recipient's session clock.
     Query { number: u64, notice: bool, until: u32, total: usize, part: &'a [u8] },
-    /// The query is here and remembered.
-    Ack { number: u64, echo: u64 },
-    /// Here is the answer, the first part of `total` bytes.
-    Reply { number: u64, code: ReplyCode, echo: u64, total: usize, part: &'a [u8] },
-    /// The query did not run and never will.
-    Refuse { number: u64, code: RefuseCode, wait_secs: u16 },
-    /// What became of the query cannot be told any more.
-    Gone { number: u64, reason: GoneReason },
-    /// The numbers `base + i` are settled, for each bit *i* that is set.
-    Done { base: u64, settled: u64 },
-    /// Are you there, and do you still have these sessions?
-    Ping { token: u64, asked: Asked },
-    /// Here I am, and bit *i* says whether I have the *i*-th session asked about.
-    Pong { token: u64, held: u8 },
+    /// Here is what became of a query, the first part of `total` bytes. Only an answer may have others.
+    Reply { number: u64, code: ReplyCode, total: usize, part: &'a [u8] },
+    /// Here is another part of a message of `total` bytes, which belongs at this offset.
+    Piece { of: PieceOf, number: u64, total: usize, offset: usize, part: &'a [u8] },
+    /// The query did not run under this number and never will. If the reason may pass, it may be asked again after `wait` tenths of a
+    /// second.
+    Refuse { number: u64, code: RefuseCode, wait: u16 },
+    /// The asker does not wait for it any more.
+    Cancel { number: u64 },
+    /// These records were opened, and everything in them has taken effect. The newest one came `delay` tenths of a millisecond ago.
+    Ack { largest: u64, delay: u16, runs: Runs<'a> },
+    /// Say at once what you have opened.
+    Ping,
     /// The session ends. All numbers below `base` were taken, and `base + i` if bit `i % 8` of byte `i / 8` is set.
     Break { code: BreakCode, base: u64, taken: &'a [u8; 128] },
-    /// Here is another part of a message, which belongs at this offset.
-    Piece { of: PieceOf, number: u64, offset: usize, part: &'a [u8] },
-    /// Let us part.
-    Leave { step: LeaveStep },
-    /// I wait for nothing in this session, and ask nothing more.
-    Drained,
+}
+
+/// The counters that an ACK names: runs, from the largest counter downwards, each followed by a gap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Runs<'a>(&'a [u8]);
+
+impl<'a> Runs<'a> {
+    /// The most runs that an ACK holds.
+    pub(crate) const MAX: usize = 32;
+
+    /// The runs in these bytes, each a length and a gap; there is at least one.
+    fn parse(largest: u64, bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let runs = Self(bytes);
+        let mut left = largest.saturating_add(1);
+        let mut pairs = runs.pairs().peekable();
+        while let Some((length, gap)) = pairs.next() {
+            let is_last = pairs.peek().is_none();
+            if length == 0 || (gap == 0) != is_last {
+                return Err(Malformed);
+            }
+            left = left
+                .checked_sub(u64::from(length))
+                .and_then(|left| left.checked_sub(u64::from(gap)))
+                .ok_or(Malformed)?;
+        }
+        Ok(runs)
+    }
+
+    fn pairs(self) -> impl Iterator<Item = (u16, u16)> {
+        let (pairs, _) = self.0.as_chunks::<RUN>();
+        pairs.iter().map(|&[a, b, c, d]| (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+    }
+
+    /// Each run as its lowest and its highest counter, the highest run first.
+    pub(crate) fn ranges(self, largest: u64) -> impl Iterator<Item = (u64, u64)> {
+        let mut high = largest;
+        self.pairs().map(move |(length, gap)| {
+            let low = high.saturating_sub(u64::from(length.saturating_sub(1)));
+            let range = (low, high);
+            high = low.saturating_sub(u64::from(gap)).saturating_sub(1);
+            range
+        })
+    }
+
+    /// Whether it may have left out runs below the last for want of place.
+    pub(crate) fn is_full(self) -> bool {
+        self.0.len() >= Self::MAX.saturating_mul(RUN)
+    }
+}
+
+/// The runs of an ACK while they are put together.
+#[derive(Clone, Debug)]
+pub(crate) struct RunsBuffer {
+    bytes: [u8; Runs::MAX * RUN],
+    len: usize,
+}
+
+impl RunsBuffer {
+    pub(crate) const fn new() -> Self {
+        Self { bytes: [0; Runs::MAX * RUN], len: 0 }
+    }
+
+    /// Adds a run below a gap; the first one has no gap above it. Says whether there was room.
+    pub(crate) fn push(&mut self, gap: u16, length: u16) -> bool {
+        let at = self.len;
+        if at >= self.bytes.len() {
+            return false;
+        }
+        if let Some(place) = self.bytes.get_mut(at.saturating_sub(2)..at).filter(|place| !place.is_empty()) {
+            place.copy_from_slice(&gap.to_be_bytes());
+        }
+        if let Some(place) = self.bytes.get_mut(at..at.saturating_add(2)) {
+            place.copy_from_slice(&length.to_be_bytes());
+            self.len = at.saturating_add(RUN);
+        }
+        true
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn runs(&self) -> Runs<'_> {
+        Runs(self.bytes.get(..self.len).unwrap_or_default())
+    }
 }
 
 /// Takes the next frame.
 pub(crate) fn parse_frame<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
     match reader.u8()? {
         QUERY => parse_query(reader),
-        ACK => Ok(Frame::Ack { number: reader.u64()?, echo: reader.u64()? }),
         REPLY => parse_reply(reader),
-        REFUSE => Ok(Frame::Refuse {
-            number: reader.u64()?,
-            code: RefuseCode::from_byte(reader.u8()?)?,
-            wait_secs: reader.u16()?,
-        }),
-        GONE => Ok(Frame::Gone { number: reader.u64()?, reason: GoneReason::from_byte(reader.u8()?)? }),
-        DONE => Ok(Frame::Done { base: parse_base(reader, u64::BITS)?, settled: reader.u64()? }),
-        PING => Ok(Frame::Ping { token: reader.u64()?, asked: Asked::parse(reader)? }),
-        PONG => Ok(Frame::Pong { token: reader.u64()?, held: parse_held(reader)? }),
-        BREAK => parse_break(reader),
         PIECE => parse_piece(reader),
-        LEAVE => Ok(Frame::Leave { step: LeaveStep::from_byte(reader.u8()?)? }),
-        DRAINED => Ok(Frame::Drained),
+        REFUSE => {
+            Ok(Frame::Refuse { number: reader.u64()?, code: RefuseCode::from_byte(reader.u8()?)?, wait: reader.u16()? })
+        }
+        CANCEL => Ok(Frame::Cancel { number: reader.u64()? }),
+        ACK => parse_ack(reader),
+        PING => Ok(Frame::Ping),
+        BREAK => parse_break(reader),
         _ => Err(Malformed),
     }
 }
@@ -95,17 +168,13 @@ impl Frame<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Query { part, .. } => QUERY_OVERHEAD.saturating_add(part.len()),
-            Self::Ack { .. } => 1 + 8 + 8,
             Self::Reply { part, .. } => REPLY_OVERHEAD.saturating_add(part.len()),
-            Self::Refuse { .. } => 1 + 8 + 1 + 2,
-            Self::Gone { .. } => 1 + 8 + 1,
-            Self::Done { .. } => 1 + 8 + 8,
-            Self::Ping { asked, .. } => (1_usize + 8 + 1).saturating_add(size_of_val(asked.as_slice())),
-            Self::Pong { .. } => 1 + 8 + 1,
-            Self::Break { .. } => 1 + 1 + 8 + 128,
             Self::Piece { part, .. } => PIECE_OVERHEAD.saturating_add(part.len()),
-            Self::Leave { .. } => 1 + 1,
-            Self::Drained => 1,
+            Self::Refuse { .. } => REFUSE_LEN,
+            Self::Cancel { .. } => 1 + 8,
+            Self::Ack { runs, .. } => (1_usize + 8 + 2 + 1).saturating_add(runs.0.len()),
+            Self::Ping => 1,
+            Self::Break { .. } => 1 + 1 + 8 + 128,
         }
     }
 
@@ -113,59 +182,63 @@ impl Frame<'_> {
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         match *self {
             Self::Query { number, notice, until, total, part } => {
-                put_start(out, QUERY, number);
-                out.push(if notice { NOTICE } else { 0 });
-                out.extend_from_slice(&until.to_be_bytes());
-                put_length(out, total);
-                put_part(out, part);
+                put_query(out, number, notice, until, total, part.len());
+                out.extend_from_slice(part);
             }
-            Self::Ack { number, echo } => {
-                put_start(out, ACK, number);
-                out.extend_from_slice(&echo.to_be_bytes());
+            Self::Reply { number, code, total, part } => {
+                put_reply(out, number, code, total, part.len());
+                out.extend_from_slice(part);
             }
-            Self::Reply { number, code, echo, total, part } => {
-                put_start(out, REPLY, number);
-                out.push(code.to_byte());
-                out.extend_from_slice(&echo.to_be_bytes());
-                put_length(out, total);
-                put_part(out, part);
+            Self::Piece { of, number, total, offset, part } => {
+                put_piece(out, of, number, total, offset, part.len());
+                out.extend_from_slice(part);
             }
-            Self::Refuse { number, code, wait_secs } => {
+            Self::Refuse { number, code, wait } => {
                 put_start(out, REFUSE, number);
                 out.push(code.to_byte());
-                out.extend_from_slice(&wait_secs.to_be_bytes());
+                out.extend_from_slice(&wait.to_be_bytes());
             }
-            Self::Gone { number, reason } => {
-                put_start(out, GONE, number);
-                out.push(reason.to_byte());
+            Self::Cancel { number } => put_start(out, CANCEL, number),
+            Self::Ack { largest, delay, runs } => {
+                put_start(out, ACK, largest);
+                out.extend_from_slice(&delay.to_be_bytes());
+                out.push(u8::try_from(runs.0.len().div_euclid(RUN)).unwrap_or(u8::MAX));
+                out.extend_from_slice(runs.0);
             }
-            Self::Done { base, settled } => {
-                put_start(out, DONE, base);
-                out.extend_from_slice(&settled.to_be_bytes());
-            }
-            Self::Ping { token, asked } => {
-                put_start(out, PING, token);
-                asked.put(out);
-            }
-            Self::Pong { token, held } => {
-                put_start(out, PONG, token);
-                out.push(held);
-            }
+            Self::Ping => out.push(PING),
             Self::Break { code, base, taken } => {
                 out.extend_from_slice(&[BREAK, code.to_byte()]);
                 out.extend_from_slice(&base.to_be_bytes());
                 out.extend_from_slice(taken);
             }
-            Self::Piece { of, number, offset, part } => {
-                out.extend_from_slice(&[PIECE, of.to_byte()]);
-                out.extend_from_slice(&number.to_be_bytes());
-                put_length(out, offset);
-                put_part(out, part);
-            }
-            Self::Leave { step } => out.extend_from_slice(&[LEAVE, step.to_byte()]),
-            Self::Drained => out.push(DRAINED),
         }
     }
+}
+
+/// Appends a QUERY up to its part of the message, of which `length` bytes follow.
+pub(crate) fn put_query(out: &mut Vec<u8>, number: u64, notice: bool, until: u32, total: usize, length: usize) {
+    put_start(out, QUERY, number);
+    out.push(if notice { NOTICE } else { 0 });
+    out.extend_from_slice(&until.to_be_bytes());
+    put_length(out, total);
+    put_length(out, length);
+}
+
+/// Appends a REPLY up to its part of the message, of which `length` bytes follow.
+pub(crate) fn put_reply(out: &mut Vec<u8>, number: u64, code: ReplyCode, total: usize, length: usize) {
+    put_start(out, REPLY, number);
+    out.push(code.to_byte());
+    put_length(out, total);
+    put_length(out, length);
+}
+
+/// Appends a PIECE up to its part of the message, of which `length` bytes follow.
+pub(crate) fn put_piece(out: &mut Vec<u8>, of: PieceOf, number: u64, total: usize, offset: usize, length: usize) {
+    out.extend_from_slice(&[PIECE, of.to_byte()]);
+    out.extend_from_slice(&number.to_be_bytes());
+    put_length(out, total);
+    put_length(out, offset);
+    put_length(out, length);
 }
 
 fn parse_query<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
@@ -176,59 +249,64 @@ fn parse_query<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
         _ => return Err(Malformed),
     };
     let until = reader.u32()?;
-    let (total, part) = parse_first_part(reader)?;
+    let total = reader.length()?;
+    let part = parse_part(reader, 0, total)?;
     Ok(Frame::Query { number, notice, until, total, part })
 }
 
 fn parse_reply<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
     let number = reader.u64()?;
     let code = ReplyCode::from_byte(reader.u8()?)?;
-    let echo = reader.u64()?;
-    let (total, part) = parse_first_part(reader)?;
-    Ok(Frame::Reply { number, code, echo, total, part })
-}
-
-fn parse_break<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
-    let code = BreakCode::from_byte(reader.u8()?)?;
-    let base = parse_base(reader, 128 * u8::BITS)?;
-    Ok(Frame::Break { code, base, taken: reader.array()? })
+    let total = reader.length()?;
+    let part = match code {
+        ReplyCode::Forgotten if total == 0 && reader.length()? == 0 => &[],
+        ReplyCode::Forgotten => return Err(Malformed),
+        ReplyCode::Answer | ReplyCode::Declined | ReplyCode::ReplyTooLong => parse_part(reader, 0, total)?,
+    };
+    let is_whole = part.len() == total;
+    if code != ReplyCode::Answer && !is_whole {
+        return Err(Malformed);
+    }
+    Ok(Frame::Reply { number, code, total, part })
 }
 
 fn parse_piece<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
     let of = PieceOf::from_byte(reader.u8()?)?;
     let number = reader.u64()?;
-    let offset = reader.length()?;
-    let part = parse_part(reader)?;
-    let end = offset.checked_add(part.len()).ok_or(Malformed)?;
-    if offset == 0 || end > MAX_MESSAGE {
-        return Err(Malformed);
-    }
-    Ok(Frame::Piece { of, number, offset, part })
-}
-
-/// The length of a whole message and its first part.
-fn parse_first_part<'a>(reader: &mut Reader<'a>) -> Result<(usize, &'a [u8]), Malformed> {
     let total = reader.length()?;
-    let part = parse_part(reader)?;
-    if total > MAX_MESSAGE || part.len() > total {
+    let offset = reader.length()?;
+    if offset == 0 {
         return Err(Malformed);
     }
-    Ok((total, part))
+    let part = parse_part(reader, offset, total)?;
+    Ok(Frame::Piece { of, number, total, offset, part })
 }
 
-/// A part of a message. There is no empty one.
-fn parse_part<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
-    match reader.length()? {
-        0 => Err(Malformed),
-        length => reader.slice(length),
+fn parse_ack<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
+    let (largest, delay, count) = (reader.u64()?, reader.u16()?, usize::from(reader.u8()?));
+    if count == 0 || count > Runs::MAX {
+        return Err(Malformed);
     }
+    let runs = Runs::parse(largest, reader.slice(count.saturating_mul(RUN))?)?;
+    Ok(Frame::Ack { largest, delay, runs })
 }
 
-/// The number that the first of `bits` bits stands for. The last one must stand for a number too.
-fn parse_base(reader: &mut Reader<'_>, bits: u32) -> Result<u64, Malformed> {
+fn parse_break<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
+    let code = BreakCode::from_byte(reader.u8()?)?;
     let base = reader.u64()?;
-    let after_first = u64::from(bits).saturating_sub(1);
-    base.checked_add(after_first).map(|_| base).ok_or(Malformed)
+    // The last bit must stand for a number too.
+    base.checked_add(1023).ok_or(Malformed)?;
+    Ok(Frame::Break { code, base, taken: reader.array()? })
+}
+
+/// A part of a message of `total` bytes. There is no empty one.
+fn parse_part<'a>(reader: &mut Reader<'a>, offset: usize, total: usize) -> Result<&'a [u8], Malformed> {
+    let part = match reader.length()? {
+        0 => return Err(Malformed),
+        length => reader.slice(length)?,
+    };
+    let end = offset.checked_add(part.len()).ok_or(Malformed)?;
+    if total > MAX_MESSAGE || end > total { Err(Malformed) } else { Ok(part) }
 }
 
 fn put_start(out: &mut Vec<u8>, frame_type: u8, number: u64) {
@@ -236,21 +314,15 @@ fn put_start(out: &mut Vec<u8>, frame_type: u8, number: u64) {
     out.extend_from_slice(&number.to_be_bytes());
 }
 
-fn put_part(out: &mut Vec<u8>, part: &[u8]) {
-    put_length(out, part.len());
-    out.extend_from_slice(part);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::packet::SessionId;
     use crate::wire::testing::{Xorshift, mutated};
     use alloc::vec;
 
     const NUMBER: u64 = 0x0102_0304_0506_0708;
-    const A: SessionId = SessionId([0xa1; 8]);
-    const B: SessionId = SessionId([0xb2; 8]);
+    const ONE_RUN: Runs<'_> = Runs(&[0, 3, 0, 0]);
+    const TWO_RUNS: Runs<'_> = Runs(&[0, 1, 0, 2, 0, 4, 0, 0]);
 
     /// Every frame, each also with what its fields have at their ends.
     fn examples() -> Vec<Frame<'static>> {
@@ -260,24 +332,27 @@ mod tests {
         vec![
             Frame::Query { number: NUMBER, notice: false, until: 0x1112_1314, total: 5, part: b"whole" },
             Frame::Query { number: 0, notice: true, until: u32::MAX, total: MAX_MESSAGE, part: b"p" },
-            Frame::Ack { number: NUMBER, echo: u64::MAX },
-            Frame::Reply { number: NUMBER, code: ReplyCode::Answer, echo: 3, total: 6, part: b"part" },
-            Frame::Reply { number: 1, code: ReplyCode::ReplyTooLong, echo: 0, total: MAX_MESSAGE, part: b"x" },
-            Frame::Refuse { number: NUMBER, code: RefuseCode::BusyWithYou, wait_secs: 0x0304 },
-            Frame::Gone { number: NUMBER, reason: GoneReason::Released },
-            Frame::Done { base: NUMBER, settled: 0x8000_0000_0000_0001 },
-            Frame::Done { base: u64::MAX - 63, settled: 0 },
-            Frame::Ping { token: NUMBER, asked: Asked::None },
-            Frame::Ping { token: NUMBER, asked: Asked::One(A) },
-            Frame::Ping { token: NUMBER, asked: Asked::Two([A, B]) },
-            Frame::Pong { token: NUMBER, held: 3 },
+            Frame::Reply { number: NUMBER, code: ReplyCode::Answer, total: 6, part: b"part" },
+            Frame::Reply { number: 1, code: ReplyCode::Answer, total: MAX_MESSAGE, part: b"x" },
+            Frame::Reply { number: 1, code: ReplyCode::Declined, total: 2, part: b"no" },
+            Frame::Reply { number: 1, code: ReplyCode::ReplyTooLong, total: 1, part: b"x" },
+            Frame::Reply { number: NUMBER, code: ReplyCode::Forgotten, total: 0, part: b"" },
+            Frame::Piece { of: PieceOf::Query, number: NUMBER, total: 6, offset: 1, part: b"piece" },
+            Frame::Piece {
+                of: PieceOf::Reply,
+                number: NUMBER,
+                total: MAX_MESSAGE,
+                offset: MAX_MESSAGE - 1,
+                part: b"e",
+            },
+            Frame::Refuse { number: NUMBER, code: RefuseCode::BusyWithYou, wait: 0x0304 },
+            Frame::Refuse { number: 0, code: RefuseCode::BelowWindow, wait: 0 },
+            Frame::Cancel { number: NUMBER },
+            Frame::Ack { largest: NUMBER, delay: 0x0102, runs: ONE_RUN },
+            Frame::Ack { largest: 6, delay: u16::MAX, runs: TWO_RUNS },
+            Frame::Ping,
             Frame::Break { code: BreakCode::Memory, base: NUMBER, taken },
             Frame::Break { code: BreakCode::RuleBroken, base: u64::MAX - 1023, taken },
-            Frame::Piece { of: PieceOf::Query, number: NUMBER, offset: 1, part: b"piece" },
-            Frame::Piece { of: PieceOf::Reply, number: NUMBER, offset: MAX_MESSAGE - 1, part: b"e" },
-            Frame::Leave { step: LeaveStep::Proposal },
-            Frame::Leave { step: LeaveStep::Answer },
-            Frame::Drained,
         ]
     }
 
@@ -316,26 +391,22 @@ mod tests {
 
     #[test]
     fn the_layouts_are_the_specified_ones() {
-        let layouts: [(usize, &[u8]); 10] = [
+        let layouts: [(usize, &[u8]); 9] = [
             (0, b"\x01\x01\x02\x03\x04\x05\x06\x07\x08\x00\x11\x12\x13\x14\0\0\0\x05\0\0\0\x05whole"),
-            (2, b"\x03\x01\x02\x03\x04\x05\x06\x07\x08\xff\xff\xff\xff\xff\xff\xff\xff"),
-            (3, b"\x04\x01\x02\x03\x04\x05\x06\x07\x08\x00\0\0\0\0\0\0\0\x03\0\0\0\x06\0\0\0\x04part"),
-            (5, b"\x05\x01\x02\x03\x04\x05\x06\x07\x08\x02\x03\x04"),
-            (6, b"\x06\x01\x02\x03\x04\x05\x06\x07\x08\x03"),
-            (7, b"\x07\x01\x02\x03\x04\x05\x06\x07\x08\x80\0\0\0\0\0\0\x01"),
-            (12, b"\x09\x01\x02\x03\x04\x05\x06\x07\x08\x03"),
-            (15, b"\x0b\x01\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x01\0\0\0\x05piece"),
-            (18, b"\x0c\x01"),
-            (19, b"\x0d"),
+            (2, b"\x02\x01\x02\x03\x04\x05\x06\x07\x08\x00\0\0\0\x06\0\0\0\x04part"),
+            (6, b"\x02\x01\x02\x03\x04\x05\x06\x07\x08\x03\0\0\0\0\0\0\0\0"),
+            (7, b"\x03\x01\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x06\0\0\0\x01\0\0\0\x05piece"),
+            (9, b"\x04\x01\x02\x03\x04\x05\x06\x07\x08\x02\x03\x04"),
+            (11, b"\x05\x01\x02\x03\x04\x05\x06\x07\x08"),
+            (12, b"\x06\x01\x02\x03\x04\x05\x06\x07\x08\x01\x02\x01\0\x03\0\0"),
+            (13, b"\x06\0\0\0\0\0\0\0\x06\xff\xff\x02\0\x01\0\x02\0\x04\0\0"),
+            (14, b"\x07"),
         ];
         for (index, layout) in layouts {
             assert_eq!(encode(&examples()[index]), layout, "{:?}", examples()[index]);
         }
-        let ping = encode(&examples()[11]);
-        assert_eq!(ping[..10], *b"\x08\x01\x02\x03\x04\x05\x06\x07\x08\x02");
-        assert_eq!(ping[10..], [[0xa1; 8], [0xb2; 8]].concat());
-        let broken = encode(&examples()[13]);
-        assert_eq!(broken[..11], *b"\x0a\x01\x01\x02\x03\x04\x05\x06\x07\x08\x01");
+        let broken = encode(&examples()[15]);
+        assert_eq!(broken[..11], *b"\x08\x01\x01\x02\x03\x04\x05\x06\x07\x08\x01");
         assert_eq!((broken.len(), broken[137]), (138, 0x80));
     }
 
@@ -353,7 +424,7 @@ mod tests {
 
     #[test]
     fn an_unknown_frame_type_is_refused() {
-        for frame_type in (0..=u8::MAX).filter(|byte| ![1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13].contains(byte)) {
+        for frame_type in (0..=u8::MAX).filter(|byte| !(1..=8).contains(byte)) {
             let mut bytes = vec![0; 200];
             bytes[0] = frame_type;
             assert_eq!(parse_frame(&mut Reader::new(&bytes)), Err(Malformed), "{frame_type}");
@@ -369,21 +440,20 @@ mod tests {
                 parse_whole(&[before.concat(), vec![value], after.concat()].concat()).is_ok()
             };
             assert_eq!(takes(&[&[QUERY], &number], &[&[0; 4], &part]), value <= 1, "flags {value}");
-            assert_eq!(takes(&[&[REPLY], &number], &[&[0; 8], &part]), value <= 2, "reply code {value}");
-            assert_eq!(takes(&[&[REFUSE], &number], &[&[0; 2]]), (1..=9).contains(&value), "refuse code {value}");
-            assert_eq!(takes(&[&[GONE], &number], &[]), (1..=3).contains(&value), "gone reason {value}");
-            assert_eq!(takes(&[&[PING], &number], &[&vec![0; usize::from(value) * 8]]), value <= 2, "asked {value}");
-            assert_eq!(takes(&[&[PONG], &number], &[]), value <= 3, "held {value}");
+            assert_eq!(takes(&[&[REPLY], &number], &[&part]), value <= 2, "reply code {value}");
+            assert_eq!(takes(&[&[REPLY], &number], &[&[0; 8]]), value == 3, "reply code {value} without a part");
+            assert_eq!(takes(&[&[REFUSE], &number], &[&[0; 2]]), (1..=10).contains(&value), "refuse code {value}");
             assert_eq!(takes(&[&[BREAK]], &[&[0; 136]]), [1, 2, 4].contains(&value), "break code {value}");
-            assert_eq!(takes(&[&[PIECE]], &[&number, &part]), value == 1 || value == 4, "piece of {value}");
-            assert_eq!(takes(&[&[LEAVE]], &[]), value <= 1, "leave {value}");
+            let piece = *b"\0\0\0\x02\0\0\0\x01\0\0\0\x01p";
+            assert_eq!(takes(&[&[PIECE]], &[&number, &piece]), value == 1 || value == 2, "piece of {value}");
+            let runs: Vec<u8> = (1..=value).flat_map(|run| [0, 1, 0, u8::from(run < value)]).collect();
+            let largest = [0, 0, 0, 0, 0, 0, 1, 0];
+            assert_eq!(takes(&[&[ACK], &largest, &[0; 2]], &[&runs]), (1..=32).contains(&value), "runs {value}");
         }
     }
 
     #[test]
     fn a_bitmap_that_reaches_past_the_last_number_is_refused() {
-        let done = Frame::Done { base: u64::MAX - 62, settled: 0 };
-        assert_eq!(parse_whole(&encode(&done)), Err(Malformed));
         let broken = Frame::Break { code: BreakCode::Memory, base: u64::MAX - 1022, taken: &[0; 128] };
         assert_eq!(parse_whole(&encode(&broken)), Err(Malformed));
     }
@@ -392,8 +462,9 @@ mod tests {
     fn an_empty_part_is_refused() {
         for frame in [
             Frame::Query { number: 0, notice: false, until: 0, total: 1, part: b"" },
-            Frame::Reply { number: 0, code: ReplyCode::Answer, echo: 0, total: 1, part: b"" },
-            Frame::Piece { of: PieceOf::Query, number: 0, offset: 1, part: b"" },
+            Frame::Reply { number: 0, code: ReplyCode::Answer, total: 1, part: b"" },
+            Frame::Reply { number: 0, code: ReplyCode::Declined, total: 0, part: b"" },
+            Frame::Piece { of: PieceOf::Query, number: 0, total: 2, offset: 1, part: b"" },
         ] {
             assert_eq!(parse_whole(&encode(&frame)), Err(Malformed), "{frame:?}");
         }
@@ -404,13 +475,60 @@ mod tests {
         for total in [0, 1, MAX_MESSAGE + 1, usize::try_from(u32::MAX).unwrap()] {
             let query = Frame::Query { number: 0, notice: false, until: 0, total, part: b"pp" };
             assert_eq!(parse_whole(&encode(&query)), Err(Malformed), "{total}");
-            let reply = Frame::Reply { number: 0, code: ReplyCode::Answer, echo: 0, total, part: b"pp" };
+            let reply = Frame::Reply { number: 0, code: ReplyCode::Answer, total, part: b"pp" };
             assert_eq!(parse_whole(&encode(&reply)), Err(Malformed), "{total}");
         }
         for offset in [0, MAX_MESSAGE - 1, MAX_MESSAGE, usize::try_from(u32::MAX).unwrap()] {
-            let piece = Frame::Piece { of: PieceOf::Query, number: 0, offset, part: b"pp" };
+            let piece = Frame::Piece { of: PieceOf::Query, number: 0, total: MAX_MESSAGE, offset, part: b"pp" };
             assert_eq!(parse_whole(&encode(&piece)), Err(Malformed), "{offset}");
         }
+    }
+
+    #[test]
+    fn a_refusal_and_what_supersedes_an_answer_come_whole() {
+        for code in [ReplyCode::Declined, ReplyCode::ReplyTooLong] {
+            let reply = Frame::Reply { number: 0, code, total: 3, part: b"pp" };
+            assert_eq!(parse_whole(&encode(&reply)), Err(Malformed));
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_below_zero_or_with_a_gap_that_is_none_is_refused() {
+        let ack = |largest: u64, runs: &[[u8; 4]]| {
+            let count = u8::try_from(runs.len()).unwrap();
+            parse_whole(&[&[ACK][..], &largest.to_be_bytes(), &[0, 0, count], &runs.concat()].concat()).is_ok()
+        };
+        assert!(ack(2, &[[0, 3, 0, 0]]));
+        assert!(!ack(1, &[[0, 3, 0, 0]]), "it reaches below the first counter");
+        assert!(ack(4, &[[0, 1, 0, 2], [0, 2, 0, 0]]));
+        assert!(!ack(3, &[[0, 1, 0, 2], [0, 2, 0, 0]]), "it reaches below the first counter");
+        assert!(!ack(9, &[[0, 0, 0, 0]]), "an empty run");
+        assert!(!ack(9, &[[0, 1, 0, 0], [0, 1, 0, 0]]), "two runs that are one");
+        assert!(!ack(9, &[[0, 1, 0, 1]]), "a gap above nothing");
+        assert!(ack(u64::MAX, &[[0, 1, 0, 0]]));
+    }
+
+    #[test]
+    fn the_ranges_of_an_acknowledgement_are_its_runs_from_the_highest_down() {
+        let ranges: Vec<(u64, u64)> = TWO_RUNS.ranges(6).collect();
+        assert_eq!(ranges, [(6, 6), (0, 3)]);
+        assert!(!TWO_RUNS.is_full());
+    }
+
+    #[test]
+    fn the_buffer_holds_32_runs_and_says_when_it_is_full() {
+        let mut buffer = RunsBuffer::new();
+        for run in 0..32 {
+            assert!(buffer.push(if run == 0 { 0 } else { 2 }, 3), "{run}");
+        }
+        let before = buffer.clone();
+        assert!(!buffer.push(2, 3));
+        assert_eq!(buffer.bytes, before.bytes);
+        assert!(buffer.runs().is_full());
+        assert_eq!(buffer.runs().ranges(1000).nth(31), Some((1000 - 31 * 5 - 2, 1000 - 31 * 5)));
+        let ack = encode(&Frame::Ack { largest: 1000, delay: 0, runs: buffer.runs() });
+        assert_eq!(ack.len(), MAX_ACK);
+        assert!(parse_whole(&ack).is_ok());
     }
 
     #[test]
@@ -436,7 +554,7 @@ mod tests {
         for _ in 0..20_000 {
             let length = random.below(200);
             let mut bytes = random.bytes(length + 1);
-            bytes[0] %= 13;
+            bytes[0] %= 9;
             let mut reader = Reader::new(&bytes);
             while let Ok(frame) = parse_frame(&mut reader) {
                 assert!(frame.len() <= bytes.len());

@@ -27,13 +27,11 @@ pub(crate) struct WelcomePayload {
     pub(crate) generation: u32,
     /// Bit *i* is set if the responder still accepts the *i*-th session that was asked about.
     pub(crate) held: u8,
-    /// A number that changes whenever the responder starts anew.
-    pub(crate) boot: u64,
     /// How many queries of the initiator's may wait there for an answer at a time.
     pub(crate) max_outstanding: u16,
 }
 
-/// The sessions that a HELLO or a PING asks about: two at most.
+/// The sessions that a HELLO asks about: two at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Asked {
     None,
@@ -73,7 +71,7 @@ impl HelloPayload {
 
 impl WelcomePayload {
     /// Its length in bytes.
-    pub(crate) const LEN: usize = 8 + 4 + 1 + 8 + 2 + 1;
+    pub(crate) const LEN: usize = 8 + 4 + 1 + 2 + 1;
 
     pub(crate) fn parse(bytes: &[u8; Self::LEN]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
@@ -81,7 +79,6 @@ impl WelcomePayload {
             rsid: SessionId(reader.bytes()?),
             generation: reader.u32()?,
             held: parse_held(&mut reader)?,
-            boot: reader.u64()?,
             max_outstanding: reader.u16()?,
         };
         parse_no_flags(&mut reader)?;
@@ -94,7 +91,6 @@ impl WelcomePayload {
         out.extend_from_slice(&self.rsid.0);
         out.extend_from_slice(&self.generation.to_be_bytes());
         out.push(self.held);
-        out.extend_from_slice(&self.boot.to_be_bytes());
         out.extend_from_slice(&self.max_outstanding.to_be_bytes());
         out.push(0);
         out.try_into().expect("the fields fill the payload")
@@ -122,7 +118,7 @@ impl Asked {
         }
     }
 
-    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         match reader.u8()? {
             0 => Ok(Self::None),
             1 => Ok(Self::One(SessionId(reader.bytes()?))),
@@ -131,7 +127,7 @@ impl Asked {
         }
     }
 
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
+    fn put(&self, out: &mut Vec<u8>) {
         out.push(match self {
             Self::None => 0,
             Self::One(_) => 1,
@@ -144,7 +140,7 @@ impl Asked {
 }
 
 /// The answer to [`Asked`], one bit for each session.
-pub(super) fn parse_held(reader: &mut Reader<'_>) -> Result<u8, Malformed> {
+fn parse_held(reader: &mut Reader<'_>) -> Result<u8, Malformed> {
     let held = reader.u8()?;
     if held & !HELD_BITS == 0 { Ok(held) } else { Err(Malformed) }
 }
@@ -166,13 +162,7 @@ mod tests {
     }
 
     fn welcome() -> WelcomePayload {
-        WelcomePayload {
-            rsid: A,
-            generation: 0x0102_0304,
-            held: 2,
-            boot: 0x1112_1314_1516_1718,
-            max_outstanding: 0x2122,
-        }
+        WelcomePayload { rsid: A, generation: 0x0102_0304, held: 2, max_outstanding: 0x2122 }
     }
 
     #[test]
@@ -194,7 +184,7 @@ mod tests {
 
         let bytes = welcome().encode();
         assert_eq!(bytes[..8], A.0);
-        assert_eq!(bytes[8..], [1, 2, 3, 4, 2, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x21, 0x22, 0]);
+        assert_eq!(bytes[8..], [1, 2, 3, 4, 2, 0x21, 0x22, 0]);
     }
 
     #[test]
@@ -233,7 +223,7 @@ mod tests {
     fn a_welcome_payload_with_a_flag_or_a_third_held_bit_is_refused() {
         for value in 1..=u8::MAX {
             let mut bytes = welcome().encode();
-            bytes[23] = value;
+            bytes[15] = value;
             assert_eq!(WelcomePayload::parse(&bytes), Err(Malformed), "flags {value}");
             bytes = welcome().encode();
             bytes[12] = value;

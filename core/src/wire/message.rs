@@ -4,8 +4,8 @@
 
 use alloc::vec::Vec;
 
+use super::VERSION;
 use super::reader::{Malformed, Reader};
-use super::{VERSION, put_length};
 use crate::id::{MessageId, NodeId, Nonce};
 use crate::query::{MAX_BODY, TypeName};
 
@@ -14,22 +14,13 @@ use crate::query::{MAX_BODY, TypeName};
 const FIXED_HEADER: usize = 1 + 1 + 20 + 20 + 20 + 1 + 4;
 
 /// The longest encoding of a message, in bytes.
-pub(crate) const MAX_MESSAGE: usize = FIXED_HEADER + TypeName::MAX + MAX_BODY;
+pub(crate) const MAX_MESSAGE: usize = MAX_HEADER + MAX_BODY;
+
+/// The longest header, in bytes.
+const MAX_HEADER: usize = FIXED_HEADER + TypeName::MAX;
 
 /// What fills the place of the reference in a message that has none.
 const NO_REFERENCE: [u8; 20] = [0; 20];
-
-/// A message, taken apart.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Message {
-    pub(crate) kind: Kind,
-    pub(crate) recipient: NodeId,
-    pub(crate) nonce: Nonce,
-    /// The query that is answered. A reply has one, nothing else has.
-    pub(crate) reference: Option<MessageId>,
-    pub(crate) type_name: TypeName,
-    pub(crate) body: Vec<u8>,
-}
 
 /// What a message is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,31 +33,80 @@ pub(crate) enum Kind {
     Notice,
 }
 
-/// The canonical encoding, in an allocation of exactly its size. The body is at most [`MAX_BODY`] long, and `reference`
-/// is there if and only if `kind` is [`Kind::Reply`].
-pub(crate) fn encode(
-    kind: Kind,
-    recipient: NodeId,
-    nonce: Nonce,
-    reference: Option<MessageId>,
-    type_name: &TypeName,
-    body: &[u8],
-) -> Vec<u8> {
-    debug_assert_eq!(reference.is_some(), kind == Kind::Reply);
-    debug_assert!(body.len() <= MAX_BODY);
-    let type_length = u8::try_from(type_name.as_str().len()).expect("a type name has at most 64 bytes");
+/// A message of this node's own, from which any part of its canonical encoding can be made: the body is kept as it was handed in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Message {
+    pub(crate) kind: Kind,
+    pub(crate) recipient: NodeId,
+    pub(crate) nonce: Nonce,
+    /// The query that is answered. A reply has one, nothing else has.
+    pub(crate) reference: Option<MessageId>,
+    pub(crate) type_name: TypeName,
+    /// At most [`MAX_BODY`] bytes.
+    pub(crate) body: Vec<u8>,
+}
 
-    let mut out = Vec::with_capacity(header_len(type_name).saturating_add(body.len()));
-    out.push(VERSION);
-    out.push(kind.to_byte());
-    out.extend_from_slice(recipient.as_bytes());
-    out.extend_from_slice(nonce.as_bytes());
-    out.extend_from_slice(reference.as_ref().map_or(&NO_REFERENCE[..], |id| id.as_bytes()));
-    out.push(type_length);
-    out.extend_from_slice(type_name.as_str().as_bytes());
-    put_length(&mut out, body.len());
-    out.extend_from_slice(body);
-    out
+impl Message {
+    /// The length of its encoding.
+    pub(crate) fn len(&self) -> usize {
+        header_len(&self.type_name).saturating_add(self.body.len())
+    }
+
+    /// The SHA-1 of its encoding.
+    pub(crate) fn id(&self) -> MessageId {
+        let header = self.header();
+        MessageId::of_encoding(header.as_slice(), &self.body)
+    }
+
+    /// Appends the part of its encoding that begins at `offset` and has this length, or as much of it as there is.
+    pub(crate) fn put(&self, offset: usize, length: usize, out: &mut Vec<u8>) {
+        let end = offset.saturating_add(length);
+        let before_body = header_len(&self.type_name);
+        if offset < before_body {
+            let header = self.header();
+            out.extend_from_slice(header.as_slice().get(offset..end.min(before_body)).unwrap_or_default());
+        }
+        let from = offset.max(before_body).saturating_sub(before_body).min(self.body.len());
+        let to = end.max(before_body).saturating_sub(before_body).min(self.body.len());
+        out.extend_from_slice(self.body.get(from..to).unwrap_or_default());
+    }
+
+    fn header(&self) -> Header {
+        debug_assert_eq!(self.reference.is_some(), self.kind == Kind::Reply);
+        debug_assert!(self.body.len() <= MAX_BODY);
+        let name = self.type_name.as_str().as_bytes();
+        let type_length = u8::try_from(name.len()).expect("a type name has at most 64 bytes");
+        let body_length = u32::try_from(self.body.len()).expect("a body has at most 4,000,000 bytes");
+        let mut header = Header { bytes: [0; MAX_HEADER], len: 0 };
+        header.add(&[VERSION, self.kind.to_byte()]);
+        header.add(self.recipient.as_bytes());
+        header.add(self.nonce.as_bytes());
+        header.add(self.reference.as_ref().map_or(&NO_REFERENCE[..], |id| id.as_bytes()));
+        header.add(&[type_length]);
+        header.add(name);
+        header.add(&body_length.to_be_bytes());
+        header
+    }
+}
+
+/// What comes before the body.
+struct Header {
+    bytes: [u8; MAX_HEADER],
+    len: usize,
+}
+
+impl Header {
+    fn add(&mut self, field: &[u8]) {
+        let end = self.len.saturating_add(field.len());
+        if let Some(place) = self.bytes.get_mut(self.len..end) {
+            place.copy_from_slice(field);
+            self.len = end;
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
 }
 
 /// How many bytes come before the body in a message of this type.
@@ -74,10 +114,27 @@ pub(crate) fn header_len(type_name: &TypeName) -> usize {
     FIXED_HEADER.saturating_add(type_name.as_str().len())
 }
 
-impl Message {
-    /// Takes a canonical encoding apart. The body stays in the allocation that `bytes` came in.
-    pub(crate) fn parse(mut bytes: Vec<u8>) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(&bytes);
+/// What a message says before its body, taken from its encoding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Heading<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) recipient: NodeId,
+    pub(crate) nonce: Nonce,
+    pub(crate) reference: Option<MessageId>,
+    /// Checked to be a type name.
+    pub(crate) type_name: &'a str,
+    pub(crate) body_length: usize,
+}
+
+impl<'a> Heading<'a> {
+    /// How many bytes of the encoding it takes.
+    pub(crate) fn len(&self) -> usize {
+        FIXED_HEADER.saturating_add(self.type_name.len())
+    }
+
+    /// Takes the beginning of a canonical encoding apart; what follows is the body, which may not be there yet.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
         if reader.u8()? != VERSION {
             return Err(Malformed);
         }
@@ -85,14 +142,23 @@ impl Message {
         let recipient = NodeId::from_bytes(reader.bytes()?);
         let nonce = Nonce::from_bytes(reader.bytes()?);
         let reference = parse_reference(kind, reader.bytes()?)?;
-        let type_name = parse_type_name(&mut reader)?;
-        let body_length = reader.length()?;
-        if body_length > MAX_BODY || reader.rest().len() != body_length {
+        let length = usize::from(reader.u8()?);
+        let type_name = str::from_utf8(reader.slice(length)?).map_err(|_| Malformed)?;
+        if !TypeName::is_valid(type_name) {
             return Err(Malformed);
         }
+        let body_length = reader.length()?;
+        if body_length > MAX_BODY {
+            return Err(Malformed);
+        }
+        Ok(Self { kind, recipient, nonce, reference, type_name, body_length })
+    }
 
-        bytes.drain(..header_len(&type_name));
-        Ok(Self { kind, recipient, nonce, reference, type_name, body: bytes })
+    /// Takes a whole canonical encoding apart, into what comes before the body and the body.
+    pub(crate) fn parse_whole(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
+        let heading = Self::parse(bytes)?;
+        let body = bytes.get(heading.len()..).ok_or(Malformed)?;
+        if body.len() == heading.body_length { Ok((heading, body)) } else { Err(Malformed) }
     }
 }
 
@@ -102,13 +168,6 @@ fn parse_reference(kind: Kind, bytes: [u8; 20]) -> Result<Option<MessageId>, Mal
         Kind::Query | Kind::Notice if bytes == NO_REFERENCE => Ok(None),
         Kind::Query | Kind::Notice => Err(Malformed),
     }
-}
-
-fn parse_type_name(reader: &mut Reader<'_>) -> Result<TypeName, Malformed> {
-    let length = reader.u8()?;
-    let name = reader.slice(usize::from(length))?;
-    let name = str::from_utf8(name).map_err(|_| Malformed)?;
-    TypeName::new(name).map_err(|_| Malformed)
 }
 
 impl Kind {
@@ -136,21 +195,33 @@ mod tests {
     use crate::wire::testing::{Xorshift, mutated};
     use alloc::vec;
 
-    fn again(message: &Message) -> Vec<u8> {
-        encode(
-            message.kind,
-            message.recipient,
-            message.nonce,
-            message.reference,
-            &message.type_name,
-            message.body.as_slice(),
-        )
+    fn encode(message: &Message) -> Vec<u8> {
+        let mut out = Vec::new();
+        message.put(0, usize::MAX, &mut out);
+        out
+    }
+
+    /// What was parsed, as a message again.
+    fn again(bytes: &[u8]) -> Result<Message, Malformed> {
+        let (heading, body) = Heading::parse_whole(bytes)?;
+        let Heading { kind, recipient, nonce, reference, type_name, .. } = heading;
+        let type_name = TypeName::new(type_name).unwrap();
+        Ok(Message { kind, recipient, nonce, reference, type_name, body: body.to_vec() })
+    }
+
+    fn message(kind: Kind, type_name: &str, body: &[u8]) -> Message {
+        Message {
+            kind,
+            recipient: NodeId::from_bytes([7; 20]),
+            nonce: Nonce::from_bytes([8; 20]),
+            reference: (kind == Kind::Reply).then_some(MessageId::from_bytes([9; 20])),
+            type_name: TypeName::new(type_name).unwrap(),
+            body: body.to_vec(),
+        }
     }
 
     fn example(kind: Kind, type_name: &str, body: &[u8]) -> Vec<u8> {
-        let reference = (kind == Kind::Reply).then_some(MessageId::from_bytes([9; 20]));
-        let type_name = TypeName::new(type_name).unwrap();
-        encode(kind, NodeId::from_bytes([7; 20]), Nonce::from_bytes([8; 20]), reference, &type_name, body)
+        encode(&message(kind, type_name, body))
     }
 
     const TYPE_LENGTH_AT: usize = 62;
@@ -171,48 +242,64 @@ mod tests {
         for kind in [Kind::Query, Kind::Reply, Kind::Notice] {
             for type_name in ["x", "block/get", &"~".repeat(64)] {
                 for body in [&b""[..], b"1", b"a longer body"] {
-                    let bytes = example(kind, type_name, body);
-                    assert_eq!(bytes.capacity(), bytes.len());
-                    let message = Message::parse(bytes.clone()).unwrap();
-                    assert_eq!((message.kind, message.body.as_slice()), (kind, body));
-                    assert_eq!(
-                        (message.recipient, message.nonce),
-                        (NodeId::from_bytes([7; 20]), Nonce::from_bytes([8; 20]))
-                    );
-                    assert_eq!(message.reference, (kind == Kind::Reply).then_some(MessageId::from_bytes([9; 20])));
-                    assert_eq!(message.type_name.as_str(), type_name);
-                    assert_eq!(header_len(&message.type_name) + body.len(), bytes.len());
-                    assert_eq!(again(&message), bytes);
+                    let message = message(kind, type_name, body);
+                    let bytes = encode(&message);
+                    assert_eq!(bytes.len(), message.len());
+                    assert_eq!(again(&bytes).as_ref(), Ok(&message));
+                    assert_eq!(message.id(), MessageId::of_encoding(&bytes, &[]));
                 }
             }
         }
     }
 
     #[test]
-    fn the_longest_message_is_taken_in_its_own_allocation_and_a_longer_one_refused() {
+    fn any_part_of_the_encoding_can_be_made() {
+        let message = message(Kind::Query, "block/get", b"a body");
+        let bytes = encode(&message);
+        for from in 0..=bytes.len() {
+            for to in from..=bytes.len() {
+                let mut part = Vec::new();
+                message.put(from, to - from, &mut part);
+                assert_eq!(part, bytes[from..to], "{from}..{to}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_message_is_taken_and_a_longer_one_refused() {
         let bytes = example(Kind::Query, &"t".repeat(64), &vec![1; MAX_BODY]);
         assert_eq!(bytes.len(), MAX_MESSAGE);
-        let allocation = bytes.as_ptr();
-        let message = Message::parse(bytes).unwrap();
-        assert_eq!(message.body.as_ptr(), allocation);
-        assert_eq!(message.body.len(), MAX_BODY);
+        assert!(Heading::parse_whole(&bytes).is_ok());
 
-        let mut longer = again(&message);
+        let mut longer = bytes;
         longer.push(1);
         let length_at = TYPE_LENGTH_AT + 1 + 64;
         longer[length_at..length_at + 4].copy_from_slice(&u32::try_from(MAX_BODY + 1).unwrap().to_be_bytes());
-        assert_eq!(Message::parse(longer), Err(Malformed));
+        assert_eq!(Heading::parse_whole(&longer), Err(Malformed));
     }
 
     #[test]
     fn every_truncation_and_every_byte_too_many_is_refused() {
         let bytes = example(Kind::Notice, "block/get", b"body");
         for length in 0..bytes.len() {
-            assert_eq!(Message::parse(bytes[..length].to_vec()), Err(Malformed), "{length}");
+            assert_eq!(Heading::parse_whole(&bytes[..length]), Err(Malformed), "{length}");
         }
         let mut longer = bytes;
         longer.push(0);
-        assert_eq!(Message::parse(longer), Err(Malformed));
+        assert_eq!(Heading::parse_whole(&longer), Err(Malformed));
+    }
+
+    #[test]
+    fn the_heading_is_known_before_the_body_has_come() {
+        let bytes = example(Kind::Query, "block/get", b"body");
+        let before_body = bytes.len() - 4;
+        for length in 0..bytes.len() {
+            let heading = Heading::parse(&bytes[..length]);
+            assert_eq!(
+                heading.map(|heading| (heading.len(), heading.body_length)).ok(),
+                (length >= before_body).then_some((before_body, 4))
+            );
+        }
     }
 
     #[test]
@@ -221,13 +308,13 @@ mod tests {
         for value in 0..=u8::MAX {
             let mut other = bytes.clone();
             other[0] = value;
-            assert_eq!(Message::parse(other).is_ok(), value == 2, "version {value}");
+            assert_eq!(Heading::parse_whole(&other).is_ok(), value == 2, "version {value}");
             let mut other = example(Kind::Reply, "t", b"");
             other[1] = value;
-            assert_eq!(Message::parse(other).is_ok(), value == 1, "kind {value} with a reference");
+            assert_eq!(Heading::parse_whole(&other).is_ok(), value == 1, "kind {value} with a reference");
             let mut other = bytes.clone();
             other[1] = value;
-            assert_eq!(Message::parse(other).is_ok(), value <= 2, "kind {value}");
+            assert_eq!(Heading::parse_whole(&other).is_ok(), value <= 2, "kind {value}");
         }
     }
 
@@ -237,7 +324,7 @@ mod tests {
             for at in 42..62 {
                 let mut bytes = example(kind, "t", b"");
                 bytes[at] = 1;
-                assert_eq!(Message::parse(bytes), Err(Malformed));
+                assert_eq!(Heading::parse_whole(&bytes), Err(Malformed));
             }
         }
     }
@@ -247,16 +334,16 @@ mod tests {
         for value in 0..=u8::MAX {
             let mut bytes = example(Kind::Query, "t", b"");
             bytes[TYPE_LENGTH_AT + 1] = value;
-            assert_eq!(Message::parse(bytes).is_ok(), (0x21..=0x7e).contains(&value), "{value}");
+            assert_eq!(Heading::parse_whole(&bytes).is_ok(), (0x21..=0x7e).contains(&value), "{value}");
         }
         let mut empty = example(Kind::Query, "t", b"");
         empty.remove(TYPE_LENGTH_AT + 1);
         empty[TYPE_LENGTH_AT] = 0;
-        assert_eq!(Message::parse(empty), Err(Malformed));
+        assert_eq!(Heading::parse_whole(&empty), Err(Malformed));
         let mut too_long = example(Kind::Query, &"t".repeat(64), b"");
         too_long.insert(TYPE_LENGTH_AT + 1, b't');
         too_long[TYPE_LENGTH_AT] = 65;
-        assert_eq!(Message::parse(too_long), Err(Malformed));
+        assert_eq!(Heading::parse_whole(&too_long), Err(Malformed));
     }
 
     #[test]
@@ -265,8 +352,8 @@ mod tests {
         let mut parsed = 0;
         for _ in 0..20_000 {
             let bytes = mutated(&example(Kind::Reply, "block/get", b"body"), &mut random);
-            if let Ok(message) = Message::parse(bytes.clone()) {
-                assert_eq!(again(&message), bytes);
+            if let Ok(message) = again(&bytes) {
+                assert_eq!(encode(&message), bytes);
                 parsed += 1;
             }
         }

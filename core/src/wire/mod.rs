@@ -13,7 +13,6 @@ pub(crate) mod handshake;
 pub(crate) mod message;
 pub(crate) mod packet;
 pub(crate) mod reader;
-pub(crate) mod stream;
 
 #[cfg(test)]
 pub(crate) mod testing;

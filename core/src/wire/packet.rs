@@ -1,12 +1,12 @@
-//! Packets: what one transport hands to another. Only SEALED packets carry frames; the others make and mourn sessions.
+//! Packets: what one transport hands to another. Only SEALED packets carry frames; the others make sessions, or say that there is none.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions))]
 
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::VERSION;
 use super::reader::{Malformed, Reader};
-use super::{VERSION, put_length};
 use crate::text;
 
 /// The longest packet, in bytes, without the length that precedes it on a byte stream.
@@ -22,6 +22,7 @@ pub(crate) const SEALED_HEADER: usize = 1 + 1 + 8 + 8;
 pub(crate) const TAG: usize = 16;
 
 /// The most bytes of frames that a SEALED packet holds.
+#[cfg(test)]
 pub(crate) const MAX_PLAINTEXT: usize = MAX_PACKET - SEALED_HEADER - TAG;
 
 const HELLO: u8 = 1;
@@ -30,12 +31,6 @@ const RETRY: u8 = 3;
 const SEALED: u8 = 4;
 const STALE: u8 = 5;
 const BUSY: u8 = 6;
-
-const HELLO_LEN: usize = 1 + 1 + 8 + 16 + 150;
-const WELCOME_LEN: usize = 1 + 1 + 8 + 72;
-const RETRY_LEN: usize = 1 + 1 + 8 + 16;
-const STALE_LEN: usize = 1 + 1 + 8 + 8;
-const BUSY_LEN: usize = 1 + 1 + 8 + 1 + 2;
 
 /// The name that one side of a session gave it: the initiator's (`isid`) or the responder's (`rsid`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,15 +48,15 @@ pub(crate) enum Packet<'a> {
     /// The first handshake message.
     Hello { isid: SessionId, cookie: [u8; 16], noise: &'a [u8; 150] },
     /// The second and last handshake message.
-    Welcome { isid: SessionId, noise: &'a [u8; 72] },
+    Welcome { isid: SessionId, noise: &'a [u8; 64] },
     /// Ask again, with this cookie.
     Retry { isid: SessionId, cookie: [u8; 16] },
     /// Frames in ciphertext, which with its tag is all that follows the first [`SEALED_HEADER`] bytes.
     Sealed { sid: SessionId, counter: u64 },
     /// The session that the SEALED packet with this counter named is not known. Unauthenticated: a hint.
     Stale { sid: SessionId, counter: u64 },
-    /// No session now; ask again after this time. Unauthenticated: a hint.
-    Busy { isid: SessionId, code: u8, wait_secs: u16 },
+    /// No session now; ask again after `wait` tenths of a second. Unauthenticated: a hint.
+    Busy { isid: SessionId, code: u8, wait: u16 },
 }
 
 /// Why bytes are no packet.
@@ -95,7 +90,7 @@ impl<'a> Packet<'a> {
             RETRY => Self::Retry { isid: id, cookie: reader.bytes()? },
             SEALED => parse_sealed(id, &mut reader)?,
             STALE => Self::Stale { sid: id, counter: reader.u64()? },
-            BUSY => Self::Busy { isid: id, code: reader.u8()?, wait_secs: reader.u16()? },
+            BUSY => Self::Busy { isid: id, code: reader.u8()?, wait: reader.u16()? },
             _ => return Err(PacketError::Malformed),
         };
         reader.finish()?;
@@ -111,49 +106,50 @@ fn parse_sealed<'a>(sid: SessionId, reader: &mut Reader<'a>) -> Result<Packet<'a
     Ok(Packet::Sealed { sid, counter })
 }
 
-/// Appends a HELLO packet and, before it, its length.
+/// Appends a HELLO packet.
 pub(crate) fn put_hello(out: &mut Vec<u8>, isid: SessionId, cookie: &[u8; 16], noise: &[u8; 150]) {
-    put_start(out, HELLO_LEN, HELLO, isid);
+    put_start(out, HELLO, isid);
     out.extend_from_slice(cookie);
     out.extend_from_slice(noise);
 }
 
-/// Appends a WELCOME packet and, before it, its length.
-pub(crate) fn put_welcome(out: &mut Vec<u8>, isid: SessionId, noise: &[u8; 72]) {
-    put_start(out, WELCOME_LEN, WELCOME, isid);
+/// Appends a WELCOME packet.
+pub(crate) fn put_welcome(out: &mut Vec<u8>, isid: SessionId, noise: &[u8; 64]) {
+    put_start(out, WELCOME, isid);
     out.extend_from_slice(noise);
 }
 
-/// Appends a RETRY packet and, before it, its length.
+/// Appends a RETRY packet.
 pub(crate) fn put_retry(out: &mut Vec<u8>, isid: SessionId, cookie: &[u8; 16]) {
-    put_start(out, RETRY_LEN, RETRY, isid);
+    put_start(out, RETRY, isid);
     out.extend_from_slice(cookie);
 }
 
-/// Appends the length and the first [`SEALED_HEADER`] bytes of a SEALED packet. The caller appends the ciphertext of
-/// `plaintext_length` (at most [`MAX_PLAINTEXT`]) bytes of frames and the tag.
-pub(crate) fn put_sealed_header(out: &mut Vec<u8>, plaintext_length: usize, sid: SessionId, counter: u64) {
-    debug_assert!(plaintext_length <= MAX_PLAINTEXT);
-    put_start(out, plaintext_length.saturating_add(SEALED_HEADER + TAG), SEALED, sid);
-    out.extend_from_slice(&counter.to_be_bytes());
-}
-
-/// Appends a STALE packet and, before it, its length.
+/// Appends a STALE packet.
 pub(crate) fn put_stale(out: &mut Vec<u8>, sid: SessionId, counter: u64) {
-    put_start(out, STALE_LEN, STALE, sid);
+    put_start(out, STALE, sid);
     out.extend_from_slice(&counter.to_be_bytes());
 }
 
-/// Appends a BUSY packet and, before it, its length.
-pub(crate) fn put_busy(out: &mut Vec<u8>, isid: SessionId, code: u8, wait_secs: u16) {
-    put_start(out, BUSY_LEN, BUSY, isid);
+/// Appends a BUSY packet.
+pub(crate) fn put_busy(out: &mut Vec<u8>, isid: SessionId, code: u8, wait: u16) {
+    put_start(out, BUSY, isid);
     out.push(code);
-    out.extend_from_slice(&wait_secs.to_be_bytes());
+    out.extend_from_slice(&wait.to_be_bytes());
 }
 
-/// Appends what all packets begin with: on the byte stream the length, then version, kind and session id.
-fn put_start(out: &mut Vec<u8>, length: usize, kind: u8, id: SessionId) {
-    put_length(out, length);
+/// The header of a SEALED packet. All of it is authenticated.
+pub(crate) fn sealed_header(sid: SessionId, counter: u64) -> [u8; SEALED_HEADER] {
+    let mut header = [0; SEALED_HEADER];
+    let fields = [VERSION, SEALED].into_iter().chain(sid.0).chain(counter.to_be_bytes());
+    for (byte, field) in header.iter_mut().zip(fields) {
+        *byte = field;
+    }
+    header
+}
+
+/// Appends what all packets begin with: version, kind and session id.
+fn put_start(out: &mut Vec<u8>, kind: u8, id: SessionId) {
     out.push(VERSION);
     out.push(kind);
     out.extend_from_slice(&id.0);
@@ -166,7 +162,7 @@ mod tests {
 
     const ISID: SessionId = SessionId([1, 2, 3, 4, 5, 6, 7, 8]);
 
-    /// The encoding of a packet with the length before it; a SEALED one with a ciphertext of zeros up to `length`.
+    /// The encoding of a packet; a SEALED one with a ciphertext of zeros up to `length`.
     fn encode(packet: &Packet<'_>, length: usize) -> Vec<u8> {
         let mut out = Vec::new();
         match *packet {
@@ -174,11 +170,11 @@ mod tests {
             Packet::Welcome { isid, noise } => put_welcome(&mut out, isid, noise),
             Packet::Retry { isid, cookie } => put_retry(&mut out, isid, &cookie),
             Packet::Sealed { sid, counter } => {
-                put_sealed_header(&mut out, length - SEALED_HEADER - TAG, sid, counter);
-                out.resize(4 + length, 0);
+                out.extend_from_slice(&sealed_header(sid, counter));
+                out.resize(length, 0);
             }
             Packet::Stale { sid, counter } => put_stale(&mut out, sid, counter),
-            Packet::Busy { isid, code, wait_secs } => put_busy(&mut out, isid, code, wait_secs),
+            Packet::Busy { isid, code, wait } => put_busy(&mut out, isid, code, wait),
         }
         out
     }
@@ -187,13 +183,13 @@ mod tests {
         let counter = 0x1122_3344_5566_7788;
         [
             (Packet::Hello { isid: ISID, cookie: [9; 16], noise: &[10; 150] }, 176),
-            (Packet::Welcome { isid: ISID, noise: &[11; 72] }, 82),
+            (Packet::Welcome { isid: ISID, noise: &[11; 64] }, 74),
             (Packet::Retry { isid: ISID, cookie: [12; 16] }, 26),
             (Packet::Sealed { sid: ISID, counter }, 34),
             (Packet::Sealed { sid: ISID, counter: u64::MAX }, 35),
             (Packet::Sealed { sid: ISID, counter }, MAX_PACKET),
             (Packet::Stale { sid: ISID, counter }, 18),
-            (Packet::Busy { isid: ISID, code: 13, wait_secs: 0x1415 }, 13),
+            (Packet::Busy { isid: ISID, code: 13, wait: 0x1415 }, 13),
         ]
     }
 
@@ -201,24 +197,22 @@ mod tests {
     fn every_packet_has_its_length_and_parses_to_itself() {
         for (packet, length) in examples() {
             let bytes = encode(&packet, length);
-            let (prefix, body) = bytes.split_first_chunk().unwrap();
-            assert_eq!(u32::from_be_bytes(*prefix), u32::try_from(length).unwrap());
-            assert_eq!(body.len(), length);
-            assert_eq!(Packet::parse(body), Ok(packet));
+            assert_eq!(bytes.len(), length);
+            assert_eq!(Packet::parse(&bytes), Ok(packet));
         }
     }
 
     #[test]
     fn the_layout_is_the_specified_one() {
         let stale = encode(&Packet::Stale { sid: ISID, counter: 9 }, 18);
-        assert_eq!(stale, [0, 0, 0, 18, 2, 5, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 9]);
-        let busy = encode(&Packet::Busy { isid: ISID, code: 9, wait_secs: 258 }, 13);
-        assert_eq!(busy, [0, 0, 0, 13, 2, 6, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2]);
+        assert_eq!(stale, [2, 5, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 9]);
+        let busy = encode(&Packet::Busy { isid: ISID, code: 9, wait: 258 }, 13);
+        assert_eq!(busy, [2, 6, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2]);
         let hello = encode(&Packet::Hello { isid: ISID, cookie: [9; 16], noise: &[10; 150] }, 176);
-        assert_eq!(hello[4..6], [2, 1]);
-        assert_eq!(hello[6..14], ISID.0);
-        assert_eq!(hello[14..30], [9; 16]);
-        assert_eq!(hello[30..], [10; 150]);
+        assert_eq!(hello[..2], [2, 1]);
+        assert_eq!(hello[2..10], ISID.0);
+        assert_eq!(hello[10..26], [9; 16]);
+        assert_eq!(hello[26..], [10; 150]);
         assert_eq!(MAX_PLAINTEXT, 65_501);
     }
 
@@ -227,7 +221,7 @@ mod tests {
         for (packet, length) in examples().into_iter().filter(|&(_, length)| length <= 176) {
             let bytes = encode(&packet, length);
             for cut in 0..length.min(if let Packet::Sealed { .. } = packet { 34 } else { length }) {
-                assert_eq!(Packet::parse(&bytes[4..4 + cut]), Err(PacketError::Malformed), "{packet:?} {cut}");
+                assert_eq!(Packet::parse(&bytes[..cut]), Err(PacketError::Malformed), "{packet:?} {cut}");
             }
         }
     }
@@ -238,7 +232,7 @@ mod tests {
             let mut bytes = encode(&packet, length);
             bytes.push(0);
             let sealed = matches!(packet, Packet::Sealed { .. });
-            assert_eq!(Packet::parse(&bytes[4..]).is_ok(), sealed, "{packet:?}");
+            assert_eq!(Packet::parse(&bytes).is_ok(), sealed, "{packet:?}");
         }
     }
 
@@ -253,7 +247,7 @@ mod tests {
     #[test]
     fn an_unknown_kind_is_refused_whatever_its_length() {
         for kind in (0..=u8::MAX).filter(|kind| !(HELLO..=BUSY).contains(kind)) {
-            for length in [13, 18, 26, 34, 82, 176] {
+            for length in [13, 18, 26, 34, 74, 176] {
                 let mut bytes = alloc::vec![0; length];
                 bytes[..2].copy_from_slice(&[VERSION, kind]);
                 assert_eq!(Packet::parse(&bytes), Err(PacketError::Malformed), "{kind}");
@@ -267,10 +261,10 @@ mod tests {
         for (packet, length) in examples().into_iter().filter(|&(_, length)| length <= 176) {
             let bytes = encode(&packet, length);
             for _ in 0..2_000 {
-                let changed = mutated(&bytes[4..], &mut random);
+                let changed = mutated(&bytes, &mut random);
                 if let Ok(parsed) = Packet::parse(&changed) {
                     let kept = if let Packet::Sealed { .. } = parsed { SEALED_HEADER } else { changed.len() };
-                    assert_eq!(encode(&parsed, changed.len())[4..][..kept], changed[..kept]);
+                    assert_eq!(encode(&parsed, changed.len())[..kept], changed[..kept]);
                 }
             }
         }

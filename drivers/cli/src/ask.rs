@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use egtp::{
-    Delivery, Event, Executed, Failure, Instant, MAX_BODY, NodeId, Query, QueryId, Reason, Refusal, Reply,
-    ServiceAction, Stage, Verdict,
+    Config, Delivery, Event, Executed, Failure, Instant, Limits, MAX_BODY, NodeId, Query, QueryId, Reason, Refusal,
+    Reply, ServiceAction, Stage, Verdict,
 };
 use egtp_services::{PeersFile, key_file};
 use egtp_sockets::{Setup, Step};
@@ -21,7 +21,7 @@ use crate::log::Notes;
 use crate::loops::Loop;
 use crate::output::Streams;
 use crate::trouble::Trouble;
-use crate::{keys, lookup, signals};
+use crate::{failure, keys, lookup, signals};
 
 /// After the verdict nothing is outstanding; this is for saying good-bye.
 const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(1);
@@ -41,14 +41,14 @@ pub(crate) fn run(arguments: args::Ask, streams: &Streams) -> Result<(), Trouble
     if let Some(soft) = arguments.soft {
         query = query.soft_timeout(soft);
     }
-    let mut looping = Loop::open(arguments.driver.kind, Setup::new(identity))?;
+    let config = Config { limits: Limits::client(), ..Config::default() }.check()?;
+    let mut looping = Loop::open(arguments.driver.kind, Setup { config, ..Setup::new(identity) })?;
     let handle = looping.handle();
     signals::on_each(move || handle.post(Interrupted))
         .map_err(|error| Trouble::local("signals cannot be caught", error))?;
     if let Peer::Contact(record) = arguments.peer {
-        let now = looping.now();
         // A refusal means that the node knows as much already: it is its own contact.
-        let _ = looping.node().learn(now, *record);
+        let _ = looping.with(|node, now| node.learn(now, *record));
     }
     let asking = Asking { streams, json: arguments.json, soft: arguments.soft, hard, peers, asked: looping.now(), out };
     asking.run(looping, to, query)
@@ -69,20 +69,14 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     fn run(mut self, mut looping: Loop<Interrupted>, to: NodeId, query: Query) -> Result<(), Trouble> {
-        let now = looping.now();
-        let result = match looping.node().query(now, to, query) {
+        let result = match looping.with(|node, now| node.query(now, to, query)) {
             Ok(asked) => {
                 let verdict = self.wait_for(&mut looping, asked)?;
                 self.report(looping.now(), verdict)
             }
-            Err((refusal, _)) => self.report_failure(Failure {
-                reason: Reason::RefusedHere(refusal),
-                executed: Executed::No,
-                stage: Stage::Lookup,
-            }),
+            Err(unasked) => self.report_failure(&refused_here(unasked.why, Executed::No)),
         };
-        let now = looping.now();
-        looping.node().shut_down(now, SHUT_DOWN_WITHIN);
+        looping.with(|node, now| node.shut_down(now, SHUT_DOWN_WITHIN));
         loop {
             match looping.next()? {
                 Step::Service(action) => self.service(&mut looping, &action),
@@ -95,38 +89,34 @@ impl Asking<'_> {
     fn wait_for(&mut self, looping: &mut Loop<Interrupted>, asked: QueryId) -> Result<Verdict, Trouble> {
         let mut notes = Notes::default();
         loop {
-            let step = looping.next()?;
-            let now = looping.now();
-            match step {
-                Step::Deliver(Delivery::Verdict(query, verdict)) if query == asked => {
+            match looping.next()? {
+                Step::Deliver(Delivery::Verdict { query, verdict, .. }) if query == asked => {
                     notes.finish();
                     return Ok(verdict);
                 }
-                Step::Deliver(Delivery::SoftTimeout(_)) => self.report_soft_timeout(),
+                Step::Deliver(Delivery::SoftTimeout { .. }) => self.report_soft_timeout(),
                 Step::Deliver(other) => debug!("ignored: {other:?}"),
                 Step::Service(action) => self.service(looping, &action),
-                Step::Note(note) => notes.note(now, &note),
+                Step::Note(note) => notes.note(looping.now(), &note),
                 Step::Posted(Interrupted) => {
                     // If there is nothing to cancel, the verdict is under way.
-                    let _ = looping.node().cancel(now, asked);
+                    let _ = looping.with(|node, now| node.cancel(now, asked));
                 }
                 Step::Stopped => {
-                    let (reason, executed) = (Reason::RefusedHere(Refusal::ShuttingDown), Executed::Maybe);
-                    return Ok(Verdict::Failed(Failure { reason, executed, stage: Stage::Queue }));
+                    return Ok(Verdict::Failed(refused_here(Refusal::ShuttingDown, Executed::Maybe)));
                 }
             }
         }
     }
 
     fn service(&self, looping: &mut Loop<Interrupted>, action: &ServiceAction) {
-        let now = looping.now();
-        match *action {
-            ServiceAction::Lookup { lookup, peer } => lookup::answer(looping.node(), now, &self.peers, lookup, peer),
-            ServiceAction::Discover { discovery, .. } => lookup::answer_discovery(looping.node(), now, discovery),
+        looping.with(|node, now| match *action {
+            ServiceAction::Lookup { lookup, peer } => lookup::answer(node, now, &self.peers, lookup, peer),
+            ServiceAction::Discover { discovery, .. } => lookup::answer_discovery(node, now, discovery),
             // This node announces nothing and ends with its verdict, so that nothing has to outlive it.
-            ServiceAction::Save { save, .. } => looping.node().handle(now, Event::Saved(save)),
+            ServiceAction::Save { save, .. } => node.handle(now, Event::Saved(save)),
             ServiceAction::Publish { .. } => {}
-        }
+        });
     }
 
     fn report_soft_timeout(&self) {
@@ -140,7 +130,7 @@ impl Asking<'_> {
     fn report(&mut self, now: Instant, verdict: Verdict) -> Result<(), Trouble> {
         match verdict {
             Verdict::Reply(reply) => self.report_reply(now.saturating_since(self.asked), reply),
-            Verdict::Failed(failure) => self.report_failure(failure),
+            Verdict::Failed(failure) => self.report_failure(&failure),
         }
     }
 
@@ -159,41 +149,19 @@ impl Asking<'_> {
         Ok(())
     }
 
-    fn report_failure(&self, failure: Failure) -> Result<(), Trouble> {
-        let name = failure.reason.name();
-        let (executed, may_have_run) = match failure.executed {
-            Executed::No => ("no", "it was not executed"),
-            Executed::Maybe => ("maybe", "it may have been executed, once at most"),
-        };
+    fn report_failure(&self, failure: &Failure) -> Result<(), Trouble> {
         if self.json {
-            self.streams.stdout.send(Line::event("failed").text("reason", name).text("executed", executed).end());
+            self.streams.stdout.send(failure::json(failure));
         }
-        Err(Trouble::Verdict(format!("{name}: {}; {may_have_run}", explanation(&failure))))
+        for attempt in failure::attempts(failure) {
+            self.streams.stderr.say(&attempt);
+        }
+        Err(Trouble::Verdict(failure::verdict(failure)))
     }
 }
 
-fn explanation(failure: &Failure) -> String {
-    match failure.reason {
-        Reason::RefusedByPeer(why) => format!("the peer says that {why}"),
-        Reason::RefusedHere(why) => why.to_string(),
-        Reason::Unreachable => "none of the peer's addresses can be connected to, and no newer contact is known".into(),
-        Reason::ConnectionLost => "the connection ended after the query was handed over".into(),
-        Reason::LostByPeer => "the peer no longer knows of the query".into(),
-        Reason::HardTimeout => format!("no reply came in time; the query {}", whereabouts(failure.stage)),
-        Reason::Cancelled => format!("interrupted; the query {}", whereabouts(failure.stage)),
-        other => format!("{other:?}"),
-    }
-}
-
-fn whereabouts(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Lookup => "was waiting for the peer's contact to be found",
-        Stage::Dial => "was waiting for a connection",
-        Stage::Handshake => "was waiting for the peer to identify itself",
-        Stage::Queue => "was not yet written whole",
-        Stage::Wire => "was handed over, and the peer did not acknowledge it",
-        Stage::Peer => "was with the peer",
-    }
+fn refused_here(why: Refusal, executed: Executed) -> Failure {
+    Failure { reason: Reason::RefusedHere(why), executed, stage: Stage::Queue, tried: Vec::new() }
 }
 
 /// Without a contact there must be a way to find one.

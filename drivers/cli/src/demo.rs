@@ -3,7 +3,6 @@
 mod node;
 mod story;
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -12,16 +11,17 @@ use egtp::{
     TypeName, Verdict,
 };
 use egtp_services::key_file;
+use egtp_sockets::Clock;
 
 use crate::output::Output;
 use crate::trouble::Trouble;
-use node::{DemoNode, Directory, SLOWNESS, Told};
+use node::{DemoNode, Directory, Problem, SLOWNESS, Told};
 use story::{Story, time};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// As many queries are under way at once in one of the steps.
-const MANY: usize = 1000;
+const MANY: u64 = 1000;
 
 /// `egtp demo`
 pub(crate) fn run(stdout: &Output) -> Result<(), Trouble> {
@@ -30,7 +30,7 @@ pub(crate) fn run(stdout: &Output) -> Result<(), Trouble> {
 }
 
 /// Each step checks that what it tells is what has happened.
-fn tell(story: &Story) -> Result<(), String> {
+fn tell(story: &Story) -> Result<(), Problem> {
     story.line("A few EGTP nodes on this machine, talking over TCP on 127.0.0.1.");
     let directory = Directory::default();
 
@@ -96,12 +96,14 @@ fn tell(story: &Story) -> Result<(), String> {
     story.step("Bob is killed while Alice waits for him");
     alice.ask(0, bob.id, query("never", b"")?);
     wait_until_asked(&bob, "never")?;
-    let bob_address = bob.address;
+    let (bob_address, killed) = (bob.address, Clock::now());
     bob.vanish();
     let (failure, _) = verdict(&alice, 0).and_then(expect_failure)?;
-    ensure(failure.reason == Reason::ConnectionLost, "the connection to a killed node is lost")?;
+    let after = Clock::now().saturating_since(killed);
+    ensure(failure.reason == Reason::Unreachable, "a killed node is unreachable")?;
     ensure(failure.executed == Executed::Maybe, "what a killed node was asked may have been executed")?;
-    story.line(&format!("She knows at once: {}, and that he may have done what she asked.", failure.reason.name()));
+    story.line("A connection that ends is no verdict: she dials his address again, and nobody listens there any more.");
+    story.line(&format!("{} after {}; he may have done what she asked.", failure.reason.name(), time(after)));
 
     story.step("Bob is started again, and has forgotten everything but his key");
     let bob = DemoNode::start(bob_identity, bob_address, &directory)?;
@@ -115,7 +117,7 @@ fn tell(story: &Story) -> Result<(), String> {
     Ok(())
 }
 
-fn many_queries(story: &Story, alice: &DemoNode, bob: NodeId) -> Result<(), String> {
+fn many_queries(story: &Story, alice: &DemoNode, bob: NodeId) -> Result<(), Problem> {
     for number in 0..MANY {
         alice.ask(number, bob, query("echo", &number.to_be_bytes())?);
     }
@@ -131,7 +133,7 @@ fn many_queries(story: &Story, alice: &DemoNode, bob: NodeId) -> Result<(), Stri
     Ok(())
 }
 
-fn soft_timeout(story: &Story, alice: &DemoNode, bob: NodeId) -> Result<(), String> {
+fn soft_timeout(story: &Story, alice: &DemoNode, bob: NodeId) -> Result<(), Problem> {
     let soft = Duration::from_millis(200);
     alice.ask(0, bob, query("slow", b"late, but here")?.soft_timeout(soft));
     let Told::SoftTimeout(after) = alice.told()? else {
@@ -150,36 +152,34 @@ fn soft_timeout(story: &Story, alice: &DemoNode, bob: NodeId) -> Result<(), Stri
 }
 
 /// A node of which there is only a contact, with an address on which nobody listens.
-fn dead_node(directory: &Directory) -> Result<NodeId, String> {
+fn dead_node(directory: &Directory) -> Result<NodeId, Problem> {
     let port_in_use = TcpListener::bind(ANY_PORT).and_then(|listener| listener.local_addr());
-    let dead = port_in_use.map_err(|error: io::Error| error.to_string())?;
-    let strategies = Strategies { addresses: vec![dead], ..Strategies::default() };
-    let record = SignedRecord::sign(&new_identity()?, 1, strategies).map_err(|error| error.to_string())?;
+    let strategies = Strategies { addresses: vec![port_in_use?], ..Strategies::default() };
+    let record = SignedRecord::sign(&new_identity()?, 1, strategies)?;
     let id = record.node_id();
     directory.publish(record);
     Ok(id)
 }
 
-fn new_identity() -> Result<Identity, String> {
-    key_file::unsaved().map_err(|error| error.to_string())
+fn new_identity() -> Result<Identity, Problem> {
+    Ok(key_file::unsaved()?)
 }
 
-fn query(type_name: &str, body: &[u8]) -> Result<Query, String> {
-    let type_name = TypeName::new(type_name).map_err(|error| error.to_string())?;
-    Ok(Query::new(type_name, body.to_vec()).hard_timeout(Duration::from_secs(20)))
+fn query(type_name: &str, body: &[u8]) -> Result<Query, Problem> {
+    Ok(Query::new(TypeName::new(type_name)?, body.to_vec()).hard_timeout(Duration::from_secs(20)))
 }
 
-fn reply(alice: &DemoNode, to: NodeId, query: Query) -> Result<(Reply, Duration), String> {
+fn reply(alice: &DemoNode, to: NodeId, query: Query) -> Result<(Reply, Duration), Problem> {
     alice.ask(0, to, query);
     verdict(alice, 0).and_then(expect_reply)
 }
 
-fn failure(alice: &DemoNode, to: NodeId, query: Query) -> Result<(Failure, Duration), String> {
+fn failure(alice: &DemoNode, to: NodeId, query: Query) -> Result<(Failure, Duration), Problem> {
     alice.ask(0, to, query);
     verdict(alice, 0).and_then(expect_failure)
 }
 
-fn verdict(alice: &DemoNode, number: usize) -> Result<(Verdict, Duration), String> {
+fn verdict(alice: &DemoNode, number: u64) -> Result<(Verdict, Duration), Problem> {
     loop {
         match alice.told()? {
             Told::Verdict(told, verdict, after) if told == number => return Ok((verdict, after)),
@@ -188,7 +188,7 @@ fn verdict(alice: &DemoNode, number: usize) -> Result<(Verdict, Duration), Strin
     }
 }
 
-fn wait_until_asked(bob: &DemoNode, expected: &str) -> Result<(), String> {
+fn wait_until_asked(bob: &DemoNode, expected: &str) -> Result<(), Problem> {
     loop {
         match bob.told()? {
             Told::Asked(type_name) if type_name.as_str() == expected => return Ok(()),
@@ -197,20 +197,22 @@ fn wait_until_asked(bob: &DemoNode, expected: &str) -> Result<(), String> {
     }
 }
 
-fn expect_reply((verdict, after): (Verdict, Duration)) -> Result<(Reply, Duration), String> {
+fn expect_reply((verdict, after): (Verdict, Duration)) -> Result<(Reply, Duration), Problem> {
     match verdict {
         Verdict::Reply(reply) => Ok((reply, after)),
-        Verdict::Failed(failure) => Err(format!("instead of a reply there was a failure: {}", failure.reason.name())),
+        Verdict::Failed(failure) => {
+            Err(format!("instead of a reply there was a failure: {}", failure.reason.name()).into())
+        }
     }
 }
 
-fn expect_failure((verdict, after): (Verdict, Duration)) -> Result<(Failure, Duration), String> {
+fn expect_failure((verdict, after): (Verdict, Duration)) -> Result<(Failure, Duration), Problem> {
     match verdict {
         Verdict::Failed(failure) => Ok((failure, after)),
         Verdict::Reply(_) => Err("there was a reply where none can be".into()),
     }
 }
 
-fn ensure(holds: bool, rule: &str) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(format!("it does not hold that {rule}")) }
+fn ensure(holds: bool, rule: &str) -> Result<(), Problem> {
+    if holds { Ok(()) } else { Err(format!("it does not hold that {rule}").into()) }
 }

@@ -41,7 +41,9 @@ pub(crate) enum Outcome {
     TooLong,
     /// It was killed, since nobody waits for it any more.
     Dropped,
-    /// The system could not run it.
+    /// It was started, and the system failed it.
+    Broken(io::Error),
+    /// The system could not start it: it has not run.
     NotRun(io::Error),
 }
 
@@ -72,7 +74,7 @@ fn run(mut shell: Command, body: &[u8], dropped: &PipeReader) -> Outcome {
         Ok(output) => match child.wait() {
             Ok(status) if status.success() => return Outcome::Reply(output),
             Ok(status) => return Outcome::Failed(status),
-            Err(error) => Outcome::NotRun(error),
+            Err(error) => Outcome::Broken(error),
         },
         Err(outcome) => outcome,
     };
@@ -83,10 +85,10 @@ fn run(mut shell: Command, body: &[u8], dropped: &PipeReader) -> Outcome {
 /// Feeds the body to the command and collects what it prints, until it has closed its output.
 fn converse(child: &mut Child, body: &[u8], dropped: &PipeReader) -> Result<Vec<u8>, Outcome> {
     let (mut stdin, Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(Outcome::NotRun(ErrorKind::BrokenPipe.into()));
+        return Err(Outcome::Broken(ErrorKind::BrokenPipe.into()));
     };
     if let Some(stdin) = &stdin {
-        ioctl_fionbio(stdin, true).map_err(not_run)?;
+        ioctl_fionbio(stdin, true).map_err(broken)?;
     }
     let mut to_write = body;
     let mut output = Vec::new();
@@ -117,7 +119,7 @@ fn wait_ready(dropped: &PipeReader, stdout: &ChildStdout, stdin: Option<&ChildSt
     fds.extend(stdin.map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
     match poll(&mut fds, None) {
         Ok(_) | Err(Errno::INTR) => {}
-        Err(error) => return Err(not_run(error)),
+        Err(error) => return Err(broken(error)),
     }
     let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
     Ok(Ready { dropped: ready(0), stdout: ready(1), stdin: ready(2) })
@@ -125,7 +127,7 @@ fn wait_ready(dropped: &PipeReader, stdout: &ChildStdout, stdin: Option<&ChildSt
 
 fn read_some(stdout: &mut ChildStdout, output: &mut Vec<u8>) -> Result<usize, Outcome> {
     let mut buffer = [0; 16 << 10];
-    let count = stdout.read(&mut buffer).map_err(Outcome::NotRun)?;
+    let count = stdout.read(&mut buffer).map_err(Outcome::Broken)?;
     if output.len() + count > MAX_BODY {
         return Err(Outcome::TooLong);
     }
@@ -147,11 +149,11 @@ fn write_some(mut stdin: &ChildStdin, to_write: &mut &[u8]) -> bool {
 /// Waits for a command that has closed its output, which it usually does by ending.
 fn wait(child: &mut Child, dropped: &PipeReader) -> Result<(), Outcome> {
     let mut pause = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-    while child.try_wait().map_err(Outcome::NotRun)?.is_none() {
+    while child.try_wait().map_err(Outcome::Broken)?.is_none() {
         match poll(&mut [PollFd::new(dropped, PollFlags::IN)], Some(&pause)) {
             Ok(0) | Err(Errno::INTR) => pause.tv_nsec = (pause.tv_nsec * 2).min(100_000_000),
             Ok(_) => return Err(Outcome::Dropped),
-            Err(error) => return Err(not_run(error)),
+            Err(error) => return Err(broken(error)),
         }
     }
     Ok(())
@@ -167,8 +169,8 @@ fn kill(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn not_run(error: Errno) -> Outcome {
-    Outcome::NotRun(error.into())
+fn broken(error: Errno) -> Outcome {
+    Outcome::Broken(error.into())
 }
 
 #[cfg(test)]

@@ -6,7 +6,12 @@ pub(crate) struct Line(String);
 impl Line {
     /// Starts the object with its kind of event.
     pub(crate) fn event(name: &str) -> Self {
-        Self("{".into()).text("event", name)
+        Self::object().text("event", name)
+    }
+
+    /// Starts an object that belongs into a list.
+    pub(crate) fn object() -> Self {
+        Self("{".into())
     }
 
     /// Adds a text.
@@ -20,6 +25,14 @@ impl Line {
     pub(crate) fn number(mut self, key: &str, value: u64) -> Self {
         self.key(key);
         self.0.push_str(&value.to_string());
+        self
+    }
+
+    /// Adds a list of objects.
+    pub(crate) fn list(mut self, key: &str, objects: impl IntoIterator<Item = Self>) -> Self {
+        self.key(key);
+        let objects: Vec<_> = objects.into_iter().map(|object| object.0 + "}").collect();
+        self.0.push_str(&format!("[{}]", objects.join(",")));
         self
     }
 
@@ -58,6 +71,12 @@ mod tests {
     fn an_object_is_one_line_with_its_members_in_order() {
         let line = Line::event("reply").number("bytes", 3).text("via", "direct").end();
         assert_eq!(line, "{\"event\":\"reply\",\"bytes\":3,\"via\":\"direct\"}\n");
+    }
+
+    #[test]
+    fn a_list_holds_objects_or_nothing() {
+        let line = Line::event("a").list("none", []).list("two", [1, 2].map(|n| Line::object().number("n", n))).end();
+        assert_eq!(line, "{\"event\":\"a\",\"none\":[],\"two\":[{\"n\":1},{\"n\":2}]}\n");
     }
 
     #[test]

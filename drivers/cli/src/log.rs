@@ -47,10 +47,10 @@ impl Notes {
     pub(crate) fn note(&mut self, now: Instant, note: &Note) {
         if let Some(count) = self.0.admit(note.cause, note.count, now) {
             let (peer, connection) = (note.peer.map(display), note.connection.map(debug));
-            match note.cause {
-                // Ordinary life: an address that is gone, a peer that has restarted.
-                Cause::StrategyFailed | Cause::SessionEnded => info!(count, peer, connection, "{}", note.cause.text()),
-                _ => warn!(count, peer, connection, "{}", note.cause.text()),
+            if is_ordinary(note.cause) {
+                info!(count, peer, connection, "{}", note.cause.text());
+            } else {
+                warn!(count, peer, connection, "{}", note.cause.text());
             }
         }
     }
@@ -58,9 +58,18 @@ impl Notes {
     /// Logs what was only counted so far.
     pub(crate) fn finish(&mut self) {
         for (cause, count) in self.0.take_pending() {
-            warn!(count, "{}", cause.text());
+            if is_ordinary(cause) {
+                info!(count, "{}", cause.text());
+            } else {
+                warn!(count, "{}", cause.text());
+            }
         }
     }
+}
+
+/// An address that is gone, a peer that has restarted: ordinary life.
+fn is_ordinary(cause: Cause) -> bool {
+    matches!(cause, Cause::StrategyFailed | Cause::SessionEnded)
 }
 
 /// Lets each cause through once a second, with the count of what it held back.

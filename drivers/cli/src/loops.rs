@@ -46,7 +46,7 @@ impl<T> Loop<T> {
         }
     }
 
-    /// The node, for commands.
+    /// The node.
     pub(crate) fn node(&mut self) -> &mut Node {
         match self {
             Self::Poll(driver) => driver.node(),
@@ -54,7 +54,15 @@ impl<T> Loop<T> {
         }
     }
 
-    /// What time it is, as every command wants to know.
+    /// Gives the node a command, together with the time.
+    pub(crate) fn with<R>(&mut self, command: impl FnOnce(&mut Node, Instant) -> R) -> R {
+        match self {
+            Self::Poll(driver) => driver.with(command),
+            Self::Tokio { driver, .. } => driver.with(command),
+        }
+    }
+
+    /// What time it is.
     pub(crate) fn now(&self) -> Instant {
         Clock::now()
     }

@@ -3,6 +3,7 @@
 mod args;
 mod ask;
 mod demo;
+mod failure;
 mod handlers;
 mod json;
 mod keys;

@@ -82,8 +82,7 @@ impl Server {
         let state = arguments.state.clone().unwrap_or_else(|| default_state(&key_file));
         let peers = lookup::load(&arguments.peers)?;
         let throttle = Throttle { up: arguments.up, down: arguments.down, ..Throttle::default() };
-        let config = Config { throttle, ..Config::default() }.check();
-        let config = config.map_err(|error| Trouble::Local(error.to_string()))?;
+        let config = Config { throttle, ..Config::default() }.check()?;
         let state = StateDir::open(&state).map_err(state_trouble)?;
         let stored = state.load().map_err(state_trouble)?;
         let setup = Setup { config, identity, stored, listen: vec![arguments.listen] };
@@ -137,8 +136,7 @@ impl Server {
             warn!("the contact of this node names no address, since {} names none: use --announce", arguments.listen);
         }
         let strategies = Strategies { addresses: address.into_iter().collect(), ..Strategies::default() };
-        let now = self.looping.now();
-        let announced = self.looping.node().announce(now, strategies);
+        let announced = self.looping.with(|node, now| node.announce(now, strategies));
         announced.map_err(|refusal| Trouble::local("the node cannot be announced", refusal))
     }
 
@@ -162,12 +160,13 @@ impl Server {
     }
 
     fn service(&mut self, action: ServiceAction) {
-        let now = self.looping.now();
         match action {
             ServiceAction::Lookup { lookup, peer } => {
-                lookup::answer(self.looping.node(), now, &self.peers, lookup, peer);
+                self.looping.with(|node, now| lookup::answer(node, now, &self.peers, lookup, peer));
             }
-            ServiceAction::Discover { discovery, .. } => lookup::answer_discovery(self.looping.node(), now, discovery),
+            ServiceAction::Discover { discovery, .. } => {
+                self.looping.with(|node, now| lookup::answer_discovery(node, now, discovery));
+            }
             ServiceAction::Publish { record } => self.publish(&record),
             ServiceAction::Save { save, key, value } => self.save(save, key, value),
         }
@@ -187,16 +186,15 @@ impl Server {
     }
 
     fn saved(&mut self, saved: Saved) {
-        let now = self.looping.now();
         match saved {
-            Saved::Done(save) => self.looping.node().handle(now, Event::Saved(save)),
+            Saved::Done(save) => self.looping.with(|node, now| node.handle(now, Event::Saved(save))),
             // Without its sequence number the node can never say how it is to be reached.
             Saved::Failed(StoreKey::Sequence, error) if !self.listening => {
                 self.trouble = Some(state_trouble(error));
-                self.looping.node().shut_down(now, Duration::ZERO);
+                self.looping.with(|node, now| node.shut_down(now, Duration::ZERO));
             }
             Saved::Failed(_, error) => {
-                if let Some(count) = self.failures.admit("not saved", 1, now) {
+                if let Some(count) = self.failures.admit("not saved", 1, self.looping.now()) {
                     error!(count, "{error}");
                 }
             }
@@ -254,8 +252,14 @@ impl Server {
                 debug!("the command for {type_name} has failed: {status}");
                 self.refuse(from, &type_name, token, PeerRefusal::Declined);
             }
+            Outcome::Broken(error) => {
+                if let Some(count) = self.failures.admit("broken", 1, self.looping.now()) {
+                    error!(count, "the command for {type_name} was given up: {error}");
+                }
+                self.refuse(from, &type_name, token, PeerRefusal::Declined);
+            }
             Outcome::TooLong => self.refuse(from, &type_name, token, PeerRefusal::ReplyTooLong),
-            Outcome::Dropped => self.refuse(from, &type_name, token, PeerRefusal::ShuttingDown),
+            Outcome::Dropped => self.refuse(from, &type_name, token, PeerRefusal::Declined),
             Outcome::NotRun(error) => self.command_not_run(from, &type_name, token, &error),
         }
     }
@@ -268,16 +272,15 @@ impl Server {
     }
 
     fn reply(&mut self, from: NodeId, type_name: &TypeName, token: ReplyToken, body: Vec<u8>) {
-        let (now, length) = (self.looping.now(), body.len());
-        match self.looping.node().reply(now, token, body) {
+        let length = body.len();
+        match self.looping.with(|node, now| node.reply(now, token, body)) {
             Ok(()) => self.report.reply(from, type_name, length),
-            Err(unsent) => debug!("a reply to {from} was not taken: {}", unsent.why),
+            Err(unsent) => debug!("to {from}: {unsent}"),
         }
     }
 
     fn refuse(&mut self, from: NodeId, type_name: &TypeName, token: ReplyToken, why: PeerRefusal) {
-        let now = self.looping.now();
-        match self.looping.node().refuse(now, token, why) {
+        match self.looping.with(|node, now| node.refuse(now, token, why)) {
             Ok(()) => self.report.refusal(from, type_name, why),
             Err(refusal) => debug!("a refusal to {from} was not taken: {refusal}"),
         }
@@ -291,13 +294,12 @@ impl Server {
         for answering in self.running.values_mut() {
             answering.running.kill();
             if let Some(token) = answering.token.take() {
-                // If it is not taken, nobody waits for it any more.
-                let now = self.looping.now();
-                let _ = self.looping.node().refuse(now, token, PeerRefusal::ShuttingDown);
+                // Any other reason would say that the command has not run, and its asker would try again. If the refusal
+                // is not taken, nobody waits for it any more.
+                let _ = self.looping.with(|node, now| node.refuse(now, token, PeerRefusal::Declined));
             }
         }
-        let now = self.looping.now();
-        self.looping.node().shut_down(now, SHUT_DOWN_WITHIN);
+        self.looping.with(|node, now| node.shut_down(now, SHUT_DOWN_WITHIN));
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use egtp::ConfigError;
+
 /// Why a command did not do what was asked, in one line.
 #[derive(Debug)]
 pub(crate) enum Trouble {
@@ -15,5 +17,11 @@ impl Trouble {
     /// `what` is the argument or the thing at fault, `why` says what is wrong with it and how to mend it.
     pub(crate) fn local(what: impl Display, why: impl Display) -> Self {
         Self::Local(format!("{what}: {why}"))
+    }
+}
+
+impl From<ConfigError> for Trouble {
+    fn from(error: ConfigError) -> Self {
+        Self::Local(error.to_string())
     }
 }

@@ -61,13 +61,25 @@ fn a_slow_command_delays_nobody_else() {
 }
 
 #[test]
-fn beyond_the_limit_the_peer_is_busy() {
+fn beyond_the_limit_a_query_waits_until_a_command_has_ended() {
+    let dir = TestDir::new();
+    let server = dir.serve(["--on-limit", "1", "--on", "slow=sleep 0.3; cat"]);
+    let asking = ["one", "two", "three"].map(|body| (body, ask_beside(&dir, &server, &["slow", body])));
+    for (body, asking) in asking {
+        let asked = Finished::wait(asking);
+        asked.assert_done();
+        assert_eq!(asked.text(), body);
+    }
+}
+
+#[test]
+fn beyond_the_limit_at_its_deadline_the_peer_is_busy() {
     let dir = TestDir::new();
     let server = dir.serve(["--on-limit", "1", "--on", "slow=sleep 20"]);
     let mut slow = ask_beside(&dir, &server, &["slow", "--soft", "200ms"]);
     let said = lines(slow.stderr.take().unwrap()).recv_timeout(common::LONG).unwrap();
     assert!(said.contains("200ms"), "{said}");
-    let second = ask(&dir, &server, &["slow"]);
+    let second = ask(&dir, &server, &["slow", "--hard", "1s"]);
     second.assert_failed("refused-by-peer");
     assert!(second.stderr.contains("too many queries"), "{}", second.stderr);
     slow.kill().unwrap();
@@ -96,13 +108,16 @@ fn a_command_is_killed_when_the_server_is_ended() {
     for driver in ["poll", "tokio"] {
         let server = dir.serve(["--driver", driver, "--on", "slow=echo $$ > pid; exec sleep 1000"]);
         let mut slow = ask_beside(&dir, &server, &["slow", "--soft", "300ms"]);
-        let said = lines(slow.stderr.take().unwrap()).recv_timeout(common::LONG).unwrap();
-        assert!(said.contains("300ms"), "{said}");
+        let said = lines(slow.stderr.take().unwrap());
+        assert!(said.recv_timeout(common::LONG).unwrap().contains("300ms"));
         server.signal(Signal::TERM);
         let ended = server.wait();
         assert_eq!(ended.code, Some(0));
         assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
         assert_eq!(Finished::wait(slow).code, Some(1));
+        // It has begun to run, and so must not be asked again.
+        let verdict = said.recv_timeout(common::LONG).unwrap();
+        assert!(verdict.contains("refused-by-peer") && verdict.contains("may have been executed"), "{verdict}");
         wait_until_dead(&dir);
         std::fs::remove_file(dir.path("pid")).unwrap();
     }

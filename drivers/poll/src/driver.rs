@@ -11,7 +11,7 @@ use crate::inbox::{Handle, Inbox};
 use crate::socket::{self, Socket};
 use crate::wait::wait;
 
-/// A node with its sockets. It stays on the thread that opened it; dropping it closes everything at once.
+/// A node with its sockets. It may be moved to the thread of its loop; dropping it closes everything at once.
 pub struct Driver<T> {
     engine: Engine<TcpListener, Socket>,
     inbox: Inbox<T>,
@@ -34,13 +34,19 @@ impl<T> Driver<T> {
         self.engine.local_addresses()
     }
 
-    /// The node, for commands and for what services found. What they lead to is done by the next call of
-    /// [`Driver::next`].
+    /// The node.
     pub fn node(&mut self) -> &mut Node {
         self.engine.node()
     }
 
-    /// What time it is, as every command wants to know.
+    /// Gives the node a command, or tells it what services found, together with the time, which nearly every call wants
+    /// to know: `driver.with(|node, now| node.query(now, to, query))?`. What it leads to is done by the next call of
+    /// [`Driver::next`].
+    pub fn with<R>(&mut self, command: impl FnOnce(&mut Node, Instant) -> R) -> R {
+        self.engine.with(command)
+    }
+
+    /// What time it is.
     pub fn now(&self) -> Instant {
         Clock::now()
     }

@@ -1,9 +1,10 @@
 //! Runs an EGTP node over real sockets, with `std::net` and poll(2): the embedded default, for Unix.
 //!
 //! One thread owns a [`Driver`], and the driver owns the node, its listeners and its streams. [`Driver::next`] turns
-//! the loop until there is something for the application. In between the application gives commands to
-//! [`Driver::node`]. This is the DoQ of *EGTP Architecture 0.2*: one thread, one queue, no locks. Nothing else touches
-//! the node, and only a [`Handle`], which posts values to the loop and wakes it, can be sent to another thread.
+//! the loop until there is something for the application. In between the application gives its commands by
+//! [`Driver::with`]. This is the DoQ of *EGTP Architecture 0.2*: one thread, one queue, no locks. Nothing else touches
+//! the node; a driver may be moved to its thread, and only a [`Handle`], which posts values to the loop and wakes it,
+//! can be had by several.
 //!
 //! This crate is the loop and its handle; what it does between two sleeps it has from `egtp-sockets`, as `egtp-tokio`
 //! does.
@@ -12,10 +13,10 @@
 //! promise of the protocol: whoever restores a snapshot of a running process or of a virtual machine runs it a second
 //! time from the same seed.
 //!
-//! A node that answers each `echo` with its body:
+//! A node that answers each `echo` with its body, knows nobody and stores nothing:
 //!
 //! ```no_run
-//! use egtp::{Delivery, Identity, TypeName};
+//! use egtp::{Delivery, Event, Identity, ServiceAction, TypeName};
 //! use egtp_poll::{Driver, Setup, Step};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,28 +27,28 @@
 //!     loop {
 //!         match driver.next()? {
 //!             Step::Deliver(Delivery::Query { body, token, .. }) => {
-//!                 let now = driver.now();
-//!                 // An answer that was not taken has nobody left who waits for it.
-//!                 let _ = driver.node().reply(now, token, body);
+//!                 if let Err(unsent) = driver.with(|node, now| node.reply(now, token, body)) {
+//!                     eprintln!("{unsent}"); // Nobody waits for it any more, most likely.
+//!                 }
 //!             }
+//!             Step::Service(action) => driver.with(|node, now| match action {
+//!                 ServiceAction::Lookup { lookup, .. } => node.handle(now, Event::LookupDone(lookup)),
+//!                 ServiceAction::Discover { discovery, .. } => node.handle(now, Event::Discovered(discovery, vec![])),
+//!                 ServiceAction::Save { save, .. } => node.handle(now, Event::Saved(save)),
+//!                 ServiceAction::Publish { .. } => {}
+//!             }),
+//!             Step::Deliver(_) | Step::Note(_) | Step::Posted(()) => {}
 //!             Step::Stopped => return Ok(()),
-//!             _ => {}
 //!         }
 //!     }
 //! }
 //! ```
 //!
-//! A driver stays on its thread:
+//! A driver and its handles may go to another thread:
 //!
-//! ```compile_fail,E0277
+//! ```
 //! fn moves_to_another_thread<T: Send>() {}
 //! moves_to_another_thread::<egtp_poll::Driver<()>>();
-//! ```
-//!
-//! Its handle does not have to:
-//!
-//! ```
-//! fn moves_to_another_thread<T: Send>() {}
 //! moves_to_another_thread::<egtp_poll::Handle<()>>();
 //! ```
 #![forbid(unsafe_code)]

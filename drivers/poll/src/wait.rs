@@ -26,9 +26,9 @@ pub(crate) fn wait<'a>(
     sockets: impl Iterator<Item = (ConnectionId, &'a Socket)>,
     timeout: Option<Duration>,
 ) -> io::Result<Ready> {
-    let count = sockets.size_hint().0;
-    let mut fds = Vec::with_capacity(1 + listening.len() + count);
-    let mut connections = Vec::with_capacity(count);
+    let most = sockets.size_hint().1.unwrap_or_default();
+    let mut fds = Vec::with_capacity(1 + listening.len() + most);
+    let mut connections = Vec::with_capacity(most);
     fds.push(PollFd::new(inbox, PollFlags::IN));
     fds.extend(listening.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
     for (connection, socket) in sockets {

@@ -53,8 +53,7 @@ fn after_shutting_down_nothing_but_stopped_is_returned_and_the_port_is_free() {
     let mut driver = open(1, vec![ANY_IPV4_PORT.into()]);
     let address = driver.local_addresses()[0];
     let handle = driver.handle();
-    let now = driver.now();
-    driver.node().shut_down(now, Duration::from_secs(1));
+    driver.with(|node, now| node.shut_down(now, Duration::from_secs(1)));
     while turn(&mut driver).is_none_or(|step| step != Step::Stopped) {}
     assert_eq!(driver.next().unwrap(), Step::Stopped);
     assert_eq!(driver.next_before(driver.now()).unwrap(), Some(Step::Stopped));
@@ -144,14 +143,12 @@ fn echo() -> TypeName {
 
 fn learn(driver: &mut Driver<u32>, peer: &Identity, address: SocketAddr) {
     let record = SignedRecord::sign(peer, 1, Strategies { addresses: vec![address], relays: vec![] }).unwrap();
-    let now = driver.now();
-    driver.node().learn(now, record).unwrap();
+    driver.with(|node, now| node.learn(now, record)).unwrap();
 }
 
 fn ask(driver: &mut Driver<u32>, peer: &Identity, body: &[u8]) -> QueryId {
-    let now = driver.now();
     let query = Query::new(echo(), body.to_vec()).hard_timeout(Duration::from_secs(60));
-    driver.node().query(now, peer.node_id(), query).unwrap()
+    driver.with(|node, now| node.query(now, peer.node_id(), query)).unwrap()
 }
 
 /// Turns the drivers in turn until the first one has the verdict.
@@ -160,7 +157,7 @@ fn verdict(drivers: &mut [&mut Driver<u32>], query: QueryId) -> Verdict {
     loop {
         for driver in drivers.iter_mut() {
             match turn(driver) {
-                Some(Step::Deliver(Delivery::Verdict(of, verdict))) if of == query => return verdict,
+                Some(Step::Deliver(Delivery::Verdict { query: of, verdict, .. })) if of == query => return verdict,
                 _ => assert!(driver.now() < deadline, "no verdict came promptly"),
             }
         }
@@ -170,11 +167,16 @@ fn verdict(drivers: &mut [&mut Driver<u32>], query: QueryId) -> Verdict {
 /// One step of a node that echoes, and whose services know nothing and store nothing.
 fn turn(driver: &mut Driver<u32>) -> Option<Step<u32>> {
     let step = driver.next_before(driver.now() + Duration::from_millis(1)).unwrap()?;
-    let now = driver.now();
     match step {
-        Step::Deliver(Delivery::Query { body, token, .. }) => driver.node().reply(now, token, body).unwrap(),
-        Step::Service(ServiceAction::Lookup { lookup, .. }) => driver.node().handle(now, Event::LookupDone(lookup)),
-        Step::Service(ServiceAction::Save { save, .. }) => driver.node().handle(now, Event::Saved(save)),
+        Step::Deliver(Delivery::Query { body, token, .. }) => {
+            driver.with(|node, now| node.reply(now, token, body)).unwrap();
+        }
+        Step::Service(ServiceAction::Lookup { lookup, .. }) => {
+            driver.with(|node, now| node.handle(now, Event::LookupDone(lookup)));
+        }
+        Step::Service(ServiceAction::Save { save, .. }) => {
+            driver.with(|node, now| node.handle(now, Event::Saved(save)));
+        }
         step => return Some(step),
     }
     None

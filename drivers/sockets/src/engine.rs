@@ -62,6 +62,11 @@ impl<L, S: Socket> Engine<L, S> {
         &mut self.node
     }
 
+    /// Gives the node a command, together with the time, which nearly every command wants to know.
+    pub fn with<R>(&mut self, command: impl FnOnce(&mut Node, Instant) -> R) -> R {
+        command(&mut self.node, Clock::now())
+    }
+
     /// Does what the node asks for until something is for the application, or the sockets must have their turn. `open`
     /// makes the driver's own kind of each socket that was dialled, and `posted` takes the next value from its handles.
     pub fn next_step<T>(

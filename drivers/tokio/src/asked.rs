@@ -1,30 +1,24 @@
 //! A query under way, as its asker sees it.
 
-use std::sync::{Arc, OnceLock};
 use std::{error, fmt};
 
-use egtp::{Executed, Failure, QueryId, Refusal, Reply, Verdict};
+use egtp::{Executed, Failure, Refusal, Reply, Unasked, Verdict};
 use tokio::sync::oneshot;
 
-use crate::client_loop::Urgent;
+use crate::client_loop::{Tag, Urgent};
 
 /// The asker's end of a query, which cancels it when it is dropped.
 pub(crate) struct Asked {
     verdict: oneshot::Receiver<Verdict>,
-    id: Arc<OnceLock<QueryId>>,
+    tag: Tag,
     urgent: Urgent,
 }
 
 impl Asked {
     /// The asker's end, and the end to which the verdict goes.
-    pub(crate) fn new(urgent: Urgent) -> (Self, oneshot::Sender<Verdict>) {
+    pub(crate) fn new(tag: Tag, urgent: Urgent) -> (Self, oneshot::Sender<Verdict>) {
         let (sender, verdict) = oneshot::channel();
-        (Self { verdict, id: Arc::default(), urgent }, sender)
-    }
-
-    /// Where the query's name is put as soon as it has one.
-    pub(crate) fn id(&self) -> Arc<OnceLock<QueryId>> {
-        Arc::clone(&self.id)
+        (Self { verdict, tag, urgent }, sender)
     }
 
     pub(crate) async fn answer(mut self) -> Result<Reply, QueryError> {
@@ -43,13 +37,13 @@ impl Drop for Asked {
         }
         // Closed first: a query that the loop has not begun by then is not begun at all.
         self.verdict.close();
-        let id = self.id();
-        self.urgent.run(move |client| client.cancel(&id));
+        let tag = self.tag;
+        self.urgent.run(move |client| client.cancel(tag));
     }
 }
 
 /// Why a query of an endpoint's has no answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum QueryError {
     /// It was not taken, and nothing was sent.
     Refused(Refusal),
@@ -76,3 +70,15 @@ impl fmt::Display for QueryError {
 }
 
 impl error::Error for QueryError {}
+
+impl From<Refusal> for QueryError {
+    fn from(why: Refusal) -> Self {
+        Self::Refused(why)
+    }
+}
+
+impl From<Unasked> for QueryError {
+    fn from(unasked: Unasked) -> Self {
+        Self::Refused(unasked.why)
+    }
+}

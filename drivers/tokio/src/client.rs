@@ -1,6 +1,7 @@
 //! A node on a thread of its own, behind a handle with `async` calls.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::Duration;
 use std::{fmt, io, thread};
@@ -31,11 +32,13 @@ struct Shared {
     local_addresses: Vec<SocketAddr>,
     jobs: Handle<Job>,
     urgent: Urgent,
+    /// The tag of the latest query.
+    latest_tag: AtomicU64,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.urgent.run(|client| client.with_node(|node, now| node.shut_down(now, Duration::ZERO)));
+        self.urgent.run(|client| client.with(|node, now| node.shut_down(now, Duration::ZERO)));
     }
 }
 
@@ -84,7 +87,7 @@ impl Endpoint {
     }
 
     /// Asks a node and waits for the verdict, at most for the query's hard timeout. Dropping the future cancels the
-    /// query.
+    /// query. Its [tag](Query::tag) is the endpoint's own.
     ///
     /// # Errors
     ///
@@ -105,12 +108,9 @@ impl Endpoint {
         query: Query,
         on_soft: impl FnOnce() + Send + 'static,
     ) -> Result<Reply, QueryError> {
-        let (asked, verdict) = Asked::new(self.shared.urgent.clone());
-        let id = asked.id();
-        self.on_loop(move |client| client.ask(to, query, Box::new(on_soft), verdict, &id))
-            .await
-            .and_then(|taken| taken)
-            .map_err(QueryError::Refused)?;
+        let tag = self.shared.latest_tag.fetch_add(1, Ordering::Relaxed) + 1;
+        let (asked, verdict) = Asked::new(tag, self.shared.urgent.clone());
+        self.on_loop(move |client| client.ask(tag, to, query, Box::new(on_soft), verdict)).await??;
         asked.answer().await
     }
 
@@ -131,7 +131,7 @@ impl Endpoint {
     ///
     /// The node's [`Refusal`].
     pub async fn learn(&self, record: SignedRecord) -> Result<(), Refusal> {
-        self.on_loop(move |client| client.with_node(|node, now| node.learn(now, record))).await?
+        self.on_loop(move |client| client.with(|node, now| node.learn(now, record))).await?
     }
 
     /// Sets how this node can be reached. The record is there when the services have saved its sequence number.
@@ -140,17 +140,17 @@ impl Endpoint {
     ///
     /// The node's [`Refusal`].
     pub async fn announce(&self, strategies: Strategies) -> Result<(), Refusal> {
-        self.on_loop(move |client| client.with_node(|node, now| node.announce(now, strategies))).await?
+        self.on_loop(move |client| client.with(|node, now| node.announce(now, strategies))).await?
     }
 
     /// The node's own record, once one has been published; `None` as well when the endpoint has stopped.
     pub async fn record(&self) -> Option<SignedRecord> {
-        self.on_loop(|client| client.with_node(|node, _| node.record().cloned())).await.ok().flatten()
+        self.on_loop(|client| client.with(|node, _| node.record().cloned())).await.ok().flatten()
     }
 
     /// Refuses new work, waits at most `within` for what is outstanding, and returns when everything is closed.
     pub async fn shut_down(&self, within: Duration) {
-        self.shared.urgent.run(move |client| client.with_node(|node, now| node.shut_down(now, within)));
+        self.shared.urgent.run(move |client| client.with(|node, now| node.shut_down(now, within)));
         self.shared.jobs.stopped().await;
     }
 
@@ -175,6 +175,7 @@ impl Shared {
             local_addresses: driver.local_addresses().to_vec(),
             jobs: driver.handle(),
             urgent,
+            latest_tag: AtomicU64::new(0),
         }
     }
 }

@@ -2,23 +2,27 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::OnceLock;
 use std::task::Poll;
 
-use egtp::{Delivery, Instant, Node, NodeId, PeerRefusal, Query, QueryId, Refusal, ReplyToken, TypeName, Verdict};
+use egtp::{
+    Delivery, Instant, Node, NodeId, PeerRefusal, Query, QueryId, Refusal, ReplyToken, TypeName, Unasked, Verdict,
+};
 use egtp_sockets::{OpenError, Setup, Step};
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, error::TrySendError, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::driver::Driver;
 use crate::services::{Responder, Services};
-use crate::serving::IncomingQuery;
+use crate::serving::{Answer, IncomingQuery};
 
 /// Something to be done on the endpoint's thread.
 pub(crate) type Job = Box<dyn FnOnce(&mut ClientLoop) + Send>;
 
 /// A query's soft timeout has passed.
 pub(crate) type OnSoft = Box<dyn FnOnce() + Send>;
+
+/// What a query is called between its asker and the loop.
+pub(crate) type Tag = u64;
 
 /// The way to the loop that never waits, for what ends something: a reply, a refusal, a cancellation, a service's
 /// answer. Each belongs to something that the node has a limit for, and so they need none of their own.
@@ -39,12 +43,13 @@ pub(crate) struct ClientLoop {
     urgent_jobs: UnboundedReceiver<Job>,
     services: Box<dyn Services>,
     responder: Responder,
-    asking: HashMap<QueryId, Asking>,
+    asking: HashMap<Tag, Asking>,
     serving: HashMap<TypeName, Sender<IncomingQuery>>,
 }
 
 /// Who waits for a verdict.
 struct Asking {
+    query: QueryId,
     verdict: oneshot::Sender<Verdict>,
     on_soft: Option<OnSoft>,
 }
@@ -63,10 +68,9 @@ impl ClientLoop {
         &mut self.driver
     }
 
-    /// Commands the node, or asks it something.
-    pub(crate) fn with_node<R>(&mut self, use_node: impl FnOnce(&mut Node, Instant) -> R) -> R {
-        let now = self.driver.now();
-        use_node(self.driver.node(), now)
+    /// Gives the node a command.
+    pub(crate) fn with<R>(&mut self, command: impl FnOnce(&mut Node, Instant) -> R) -> R {
+        self.driver.with(command)
     }
 
     pub(crate) fn urgent(&self) -> Urgent {
@@ -90,28 +94,27 @@ impl ClientLoop {
         }
     }
 
-    /// Asks, unless the asker has gone in the meantime. `id` is where a cancellation looks.
+    /// Asks, unless the asker has gone in the meantime.
     pub(crate) fn ask(
         &mut self,
+        tag: Tag,
         to: NodeId,
         query: Query,
         on_soft: OnSoft,
         verdict: oneshot::Sender<Verdict>,
-        id: &OnceLock<QueryId>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Unasked> {
         if verdict.is_closed() {
             return Ok(());
         }
-        let query = self.with_node(|node, now| node.query(now, to, query)).map_err(|(refusal, _)| refusal)?;
-        self.asking.insert(query, Asking { verdict, on_soft: Some(on_soft) });
-        let _ = id.set(query);
+        let query = self.with(|node, now| node.query(now, to, query.tag(tag)))?;
+        self.asking.insert(tag, Asking { query, verdict, on_soft: Some(on_soft) });
         Ok(())
     }
 
     /// Cancels what [`ClientLoop::ask`] began. One that has ended needs no cancellation.
-    pub(crate) fn cancel(&mut self, id: &OnceLock<QueryId>) {
-        if let Some(&query) = id.get() {
-            let _ = self.with_node(|node, now| node.cancel(now, query));
+    pub(crate) fn cancel(&mut self, tag: Tag) {
+        if let Some(&Asking { query, .. }) = self.asking.get(&tag) {
+            let _ = self.with(|node, now| node.cancel(now, query));
         }
     }
 
@@ -122,7 +125,7 @@ impl ClientLoop {
     }
 
     pub(crate) fn reply(&mut self, token: ReplyToken, body: Vec<u8>) {
-        match self.with_node(|node, now| node.reply(now, token, body)) {
+        match self.with(|node, now| node.reply(now, token, body)) {
             Err(unsent) if unsent.why == Refusal::BodyTooLong => self.refuse(unsent.token, PeerRefusal::ReplyTooLong),
             _ => {}
         }
@@ -130,22 +133,22 @@ impl ClientLoop {
 
     pub(crate) fn refuse(&mut self, token: ReplyToken, why: PeerRefusal) {
         // An asker that does not wait any more needs no refusal.
-        let _ = self.with_node(|node, now| node.refuse(now, token, why));
+        let _ = self.with(|node, now| node.refuse(now, token, why));
     }
 
     fn deliver(&mut self, delivery: Delivery) {
         match delivery {
-            Delivery::Query { from, type_name, body, token, time_left } => {
-                let urgent = self.urgent.clone();
-                self.hand_over(IncomingQuery { from, type_name, body, time_left, token, urgent });
+            Delivery::Query { from, type_name, body, token, until } => {
+                let answer = Answer::new(token, self.urgent.clone());
+                self.hand_over(IncomingQuery { from, type_name, body, until, answer });
             }
-            Delivery::SoftTimeout(query) => {
-                if let Some(on_soft) = self.asking.get_mut(&query).and_then(|asking| asking.on_soft.take()) {
+            Delivery::SoftTimeout { tag, .. } => {
+                if let Some(on_soft) = self.asking.get_mut(&tag).and_then(|asking| asking.on_soft.take()) {
                     on_soft();
                 }
             }
-            Delivery::Verdict(query, verdict) => {
-                if let Some(asking) = self.asking.remove(&query) {
+            Delivery::Verdict { tag, verdict, .. } => {
+                if let Some(asking) = self.asking.remove(&tag) {
                     let _ = asking.verdict.send(verdict);
                 }
             }
@@ -157,15 +160,15 @@ impl ClientLoop {
 
     fn hand_over(&mut self, query: IncomingQuery) {
         let Some(queries) = self.serving.get(&query.type_name) else {
-            return self.refuse(query.token, PeerRefusal::UnknownType);
+            return query.refuse(PeerRefusal::UnknownType);
         };
         match queries.try_send(query) {
             Ok(()) => {}
-            Err(TrySendError::Full(query)) => self.refuse(query.token, PeerRefusal::Busy),
+            Err(TrySendError::Full(query)) => query.refuse(PeerRefusal::Busy),
             Err(TrySendError::Closed(query)) => {
                 self.driver.node().unserve(&query.type_name);
                 self.serving.remove(&query.type_name);
-                self.refuse(query.token, PeerRefusal::UnknownType);
+                query.refuse(PeerRefusal::UnknownType);
             }
         }
     }

@@ -5,8 +5,8 @@
 //! - [`Endpoint`]: a node on a thread of its own. The endpoint can be cloned and sent anywhere; a query is an `async`
 //!   call.
 //! - [`Driver`]: the node on your own task, for programs that want every action. It mirrors the driver of the crate
-//!   `egtp-poll`, with an `async` [`Driver::next`], so that a program can switch. One task owns it, and only its
-//!   [`Handle`] can be sent to another thread. This is the DoQ of *EGTP Architecture 0.2*: one thread, one queue.
+//!   `egtp-poll`, with an `async` [`Driver::next`], so that a program can switch. One task owns it, and others have its
+//!   [`Handle`]. This is the DoQ of *EGTP Architecture 0.2*: one loop, one queue.
 //!
 //! Listening, dialling and each connection's share are those of `egtp-poll`: both crates have them from `egtp-sockets`.
 //!
@@ -49,17 +49,11 @@
 //! # }
 //! ```
 //!
-//! A driver stays on its thread:
+//! Each of these may go to another thread:
 //!
-//! ```compile_fail,E0277
+//! ```
 //! fn moves_to_another_thread<T: Send>() {}
 //! moves_to_another_thread::<egtp_tokio::Driver<()>>();
-//! ```
-//!
-//! Its handle and an endpoint do not have to:
-//!
-//! ```
-//! fn moves_to_another_thread<T: Send>() {}
 //! moves_to_another_thread::<egtp_tokio::Handle<()>>();
 //! moves_to_another_thread::<egtp_tokio::Endpoint>();
 //! ```

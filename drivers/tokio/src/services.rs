@@ -46,7 +46,7 @@ impl Responder {
 
     /// The Lookup Service found this record, in its signed form. Others may follow until [`Responder::lookup_done`].
     pub fn found(&self, lookup: LookupId, record: Vec<u8>) {
-        self.0.run(move |client| client.with_node(|node, now| node.handle(now, Event::Found(lookup, &record))));
+        self.0.run(move |client| client.with(|node, now| node.handle(now, Event::Found(lookup, &record))));
     }
 
     /// The Lookup Service knows nothing more.
@@ -65,7 +65,7 @@ impl Responder {
     }
 
     fn tell(&self, event: Event<'static>) {
-        self.0.run(move |client| client.with_node(|node, now| node.handle(now, event)));
+        self.0.run(move |client| client.with(|node, now| node.handle(now, event)));
     }
 }
 

@@ -1,16 +1,15 @@
 //! Answering other nodes' queries.
 
 use std::fmt;
-use std::time::Duration;
 
-use egtp::{NodeId, PeerRefusal, ReplyToken, TypeName};
+use egtp::{Instant, NodeId, PeerRefusal, ReplyToken, TypeName};
 use tokio::sync::mpsc::Receiver;
 
-use crate::client_loop::Urgent;
+use crate::client_loop::{ClientLoop, Urgent};
 
 /// The queries of one type, as [`Endpoint::serve`](crate::Endpoint::serve) asked for them. At most 64 wait here, and
-/// further ones are refused as [`PeerRefusal::Busy`]. Dropping it ends the service: what comes from then on is refused
-/// as [`PeerRefusal::UnknownType`].
+/// further ones are refused as [`PeerRefusal::Busy`], whereupon their askers try again. Dropping it ends the service:
+/// what waits here and what comes from then on is refused as [`PeerRefusal::UnknownType`].
 #[derive(Debug)]
 pub struct Incoming {
     queries: Receiver<IncomingQuery>,
@@ -27,7 +26,17 @@ impl Incoming {
     }
 }
 
-/// A query of another node's. Dropping it means never to answer: the asker's hard timeout ends it.
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.queries.close();
+        while let Ok(query) = self.queries.try_recv() {
+            query.refuse(PeerRefusal::UnknownType);
+        }
+    }
+}
+
+/// A query of another node's. Dropping it without an answer, as a handler does that panics, refuses it as
+/// [`PeerRefusal::Declined`]: its asker is told that the handler may have run, and waits no longer.
 pub struct IncomingQuery {
     /// Who asks, authenticated.
     pub from: NodeId,
@@ -35,24 +44,21 @@ pub struct IncomingQuery {
     pub type_name: TypeName,
     /// The question.
     pub body: Vec<u8>,
-    /// How long the asker waits, from when it came.
-    pub time_left: Duration,
-    pub(crate) token: ReplyToken,
-    pub(crate) urgent: Urgent,
+    /// When the asker stops waiting, by the [`Clock`](crate::Clock).
+    pub until: Instant,
+    pub(crate) answer: Answer,
 }
 
 impl IncomingQuery {
     /// Answers. If the asker does not wait any more nothing happens; a body longer than [`egtp::MAX_BODY`] is refused
     /// as [`PeerRefusal::ReplyTooLong`].
-    pub fn reply(self, body: Vec<u8>) {
-        let Self { token, urgent, .. } = self;
-        urgent.run(move |client| client.reply(token, body));
+    pub fn reply(mut self, body: Vec<u8>) {
+        self.answer.give(move |client, token| client.reply(token, body));
     }
 
     /// Says no. If the asker does not wait any more nothing happens.
-    pub fn refuse(self, why: PeerRefusal) {
-        let Self { token, urgent, .. } = self;
-        urgent.run(move |client| client.refuse(token, why));
+    pub fn refuse(mut self, why: PeerRefusal) {
+        self.answer.give(move |client, token| client.refuse(token, why));
     }
 }
 
@@ -61,7 +67,31 @@ impl fmt::Debug for IncomingQuery {
         f.debug_struct("IncomingQuery")
             .field("from", &self.from)
             .field("type_name", &self.type_name)
-            .field("time_left", &self.time_left)
+            .field("until", &self.until)
             .finish_non_exhaustive()
+    }
+}
+
+/// The right to answer, until it is used.
+pub(crate) struct Answer {
+    token: Option<ReplyToken>,
+    urgent: Urgent,
+}
+
+impl Answer {
+    pub(crate) fn new(token: ReplyToken, urgent: Urgent) -> Self {
+        Self { token: Some(token), urgent }
+    }
+
+    fn give(&mut self, answer: impl FnOnce(&mut ClientLoop, ReplyToken) + Send + 'static) {
+        if let Some(token) = self.token.take() {
+            self.urgent.run(move |client| answer(client, token));
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.give(|client, token| client.refuse(token, PeerRefusal::Declined));
     }
 }

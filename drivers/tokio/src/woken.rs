@@ -1,6 +1,5 @@
 //! Which connections have something to do, so that a turn costs what changed and never a look at every connection.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
@@ -8,6 +7,9 @@ use egtp::ConnectionId;
 
 /// The connections whose sockets became ready, and the task that waits for them. A waker may be called from any thread,
 /// hence the lock; it is never held for longer than an insertion takes.
+///
+/// A connection may be here twice. It is never here more often than its socket was found to be pending since it was last
+/// taken, which is once to read and once to write.
 #[derive(Default)]
 pub(crate) struct Woken {
     state: Mutex<State>,
@@ -15,7 +17,7 @@ pub(crate) struct Woken {
 
 #[derive(Default)]
 struct State {
-    connections: BTreeSet<ConnectionId>,
+    connections: Vec<ConnectionId>,
     task: Option<Waker>,
 }
 
@@ -31,7 +33,7 @@ impl Woken {
     }
 
     /// The connections that were woken since the last call.
-    pub(crate) fn take(&self) -> BTreeSet<ConnectionId> {
+    pub(crate) fn take(&self) -> Vec<ConnectionId> {
         std::mem::take(&mut self.lock().connections)
     }
 
@@ -52,7 +54,7 @@ impl Wake for ConnectionWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let mut state = self.woken.lock();
-        state.connections.insert(self.connection);
+        state.connections.push(self.connection);
         let task = state.task.take();
         drop(state);
         if let Some(task) = task {

@@ -69,7 +69,7 @@ fn a_call_of_next_that_is_dropped_loses_nothing() {
             yield_now().await;
             let _ = timeout(Duration::ZERO, step(&mut server)).await;
             match timeout(Duration::ZERO, step(&mut client)).await {
-                Ok(Some(Step::Deliver(Delivery::Verdict(of, verdict)))) if of == query => break verdict,
+                Ok(Some(Step::Deliver(Delivery::Verdict { query: of, verdict, .. }))) if of == query => break verdict,
                 _ => assert!(client.now() < deadline, "no verdict came promptly"),
             }
         };
@@ -84,8 +84,7 @@ fn after_shutting_down_nothing_but_stopped_is_returned_and_the_port_is_free() {
         let mut driver = open(1, vec![ANY_IPV4_PORT.into()]);
         let address = driver.local_addresses()[0];
         let handle = driver.handle();
-        let now = driver.now();
-        driver.node().shut_down(now, Duration::from_secs(1));
+        driver.with(|node, now| node.shut_down(now, Duration::from_secs(1)));
         while step(&mut driver).await != Some(Step::Stopped) {}
         assert_eq!(driver.next().await.unwrap(), Step::Stopped);
         assert_eq!(handle.post(1).await, Err(1));
@@ -207,21 +206,19 @@ fn echo() -> TypeName {
 
 fn learn(driver: &mut Driver<u32>, peer: &Identity, address: SocketAddr) {
     let record = SignedRecord::sign(peer, 1, Strategies { addresses: vec![address], relays: vec![] }).unwrap();
-    let now = driver.now();
-    driver.node().learn(now, record).unwrap();
+    driver.with(|node, now| node.learn(now, record)).unwrap();
 }
 
 fn ask(driver: &mut Driver<u32>, peer: &Identity, body: &[u8]) -> QueryId {
-    let now = driver.now();
     let query = Query::new(echo(), body.to_vec()).hard_timeout(Duration::from_secs(60));
-    driver.node().query(now, peer.node_id(), query).unwrap()
+    driver.with(|node, now| node.query(now, peer.node_id(), query)).unwrap()
 }
 
 async fn verdict(driver: &mut Driver<u32>, query: QueryId) -> Verdict {
     let awaited = async {
         loop {
             match step(driver).await {
-                Some(Step::Deliver(Delivery::Verdict(of, verdict))) if of == query => return verdict,
+                Some(Step::Deliver(Delivery::Verdict { query: of, verdict, .. })) if of == query => return verdict,
                 _ => {}
             }
         }
@@ -232,11 +229,16 @@ async fn verdict(driver: &mut Driver<u32>, query: QueryId) -> Verdict {
 /// One step of a node that echoes, and whose services know nothing and store nothing. Cancel-safe, as `next` is.
 async fn step(driver: &mut Driver<u32>) -> Option<Step<u32>> {
     let step = driver.next().await.unwrap();
-    let now = driver.now();
     match step {
-        Step::Deliver(Delivery::Query { body, token, .. }) => driver.node().reply(now, token, body).unwrap(),
-        Step::Service(ServiceAction::Lookup { lookup, .. }) => driver.node().handle(now, Event::LookupDone(lookup)),
-        Step::Service(ServiceAction::Save { save, .. }) => driver.node().handle(now, Event::Saved(save)),
+        Step::Deliver(Delivery::Query { body, token, .. }) => {
+            driver.with(|node, now| node.reply(now, token, body)).unwrap();
+        }
+        Step::Service(ServiceAction::Lookup { lookup, .. }) => {
+            driver.with(|node, now| node.handle(now, Event::LookupDone(lookup)));
+        }
+        Step::Service(ServiceAction::Save { save, .. }) => {
+            driver.with(|node, now| node.handle(now, Event::Saved(save)));
+        }
         step => return Some(step),
     }
     None

@@ -26,7 +26,7 @@ impl Application {
             let booked = self.booked.entry(body[0]).or_default();
             *booked += usize::from(body[1] == 0);
             world.reply(bank, token, vec![u8::from(*booked > 0)]);
-        } else if let Delivery::Verdict(query, verdict) = delivery {
+        } else if let Delivery::Verdict { query, verdict, .. } = delivery {
             let payment = self.asked.remove(&query).expect("every verdict is that of a query");
             let _changed = match verdict {
                 Verdict::Reply(reply) if reply.body == [1] => return,

@@ -82,7 +82,7 @@ fn talk(nodes: usize) -> Result<[Cost; 2], Box<dyn Error>> {
 fn run(world: &mut World, time: Duration, replies: &mut usize) {
     world.run(time, |world, node, delivery| match delivery {
         Delivery::Query { body, token, .. } => world.reply(node, token, body),
-        Delivery::Verdict(_, Verdict::Reply(_)) => *replies += 1,
+        Delivery::Verdict { verdict: Verdict::Reply(_), .. } => *replies += 1,
         _ => {}
     });
 }

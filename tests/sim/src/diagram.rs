@@ -82,7 +82,7 @@ impl Diagram {
                 bars.extend(std::mem::take(&mut since).into_iter().map(|(state, from)| (state, from, row)));
             }
             let Some(lane) = entry.node.map(|node| node.number()) else { continue };
-            match entry.what {
+            match &entry.what {
                 What::Crashes | What::PowerOff => _ = since.insert((lane, CRASHED), row),
                 What::Freezes => _ = since.insert((lane, FROZEN), row),
                 What::Silent(true) => _ = since.insert((lane, CUT_OFF), row),
@@ -110,13 +110,13 @@ impl Diagram {
         let mut answered = BTreeMap::new();
         for (row, entry) in shown.iter().enumerate() {
             let Some(lane) = entry.node.map(|node| node.number()) else { continue };
-            match entry.what {
+            match &entry.what {
                 What::Asks { query, .. } => _ = asked.insert(query, (lane, row)),
                 What::Arrives { query, .. } => {
                     if let Some(&from) = asked.get(&query) {
-                        self.arrow(from, (lane, row), colour_of(query), "");
+                        self.arrow(from, (lane, row), colour_of(*query), "");
                         let (x, y) = (x_of(lane), y_of(row));
-                        let colour = colour_of(query);
+                        let colour = colour_of(*query);
                         self.add(&format!(
                             "<circle cx=\"{x}\" cy=\"{y}\" r=\"4\" fill=\"white\" stroke=\"{colour}\"/>"
                         ));
@@ -129,7 +129,7 @@ impl Diagram {
                         Ending::Failed(failure) => matches!(failure.reason, Reason::RefusedByPeer(_)),
                     };
                     if let (true, Some(&from)) = (came, answered.get(&query)) {
-                        self.arrow(from, (lane, row), colour_of(query), " stroke-dasharray=\"5 3\"");
+                        self.arrow(from, (lane, row), colour_of(*query), " stroke-dasharray=\"5 3\"");
                     }
                 }
                 _ => {}
@@ -160,7 +160,7 @@ impl Diagram {
             What::Answers { query, bytes } => {
                 self.text(x, y + 4, colour_of(*query), "start", &format!("#{query} answered, {bytes} B"));
             }
-            What::Ends { query, ending } => self.ending(lane, row, *query, *ending),
+            What::Ends { query, ending } => self.ending(lane, row, *query, ending),
             What::Cut { other } => {
                 let (from, to) = (x_of(lane), x_of(other.number()));
                 let middle = usize::midpoint(from, to);
@@ -180,7 +180,7 @@ impl Diagram {
         }
     }
 
-    fn ending(&mut self, lane: usize, row: usize, query: usize, ending: Ending) {
+    fn ending(&mut self, lane: usize, row: usize, query: usize, ending: &Ending) {
         let (x, y) = (x_of(lane), y_of(row));
         match ending {
             Ending::Reply { .. } => {

@@ -14,7 +14,7 @@
 //! let mut answers = Vec::new();
 //! world.run(Duration::from_secs(10), |world, node, delivery| match delivery {
 //!     Delivery::Query { body, token, .. } => world.reply(node, token, body),
-//!     Delivery::Verdict(_, verdict) => answers.push(verdict),
+//!     Delivery::Verdict { verdict, .. } => answers.push(verdict),
 //!     _ => {}
 //! });
 //! assert!(matches!(&answers[..], [Verdict::Reply(reply)] if reply.body == b"hello"));
@@ -37,9 +37,9 @@
 //! [cut](World::cut), break [after any byte](World::break_next_connection_after), be [blocked](World::set_blocked) in one direction or
 //! both, and be behind a [`Nat`]. Nodes can [crash](World::crash), [lose power](World::power_off) so that nobody hears of it,
 //! [start again](World::start) with what they had stored or [without](World::wipe), [stand still](World::set_frozen), fall
-//! [silent](World::set_silent), [close their port](World::set_listening), and have clocks that [jump](World::step_clock). The Lookup
-//! Service can be slow, silent, stale, wrong or gone: see [`Directory`]. Whoever is there and is no node is a [`Stranger`]; one that
-//! breaks every rule, with real keys, is the [`adversary::Adversary`].
+//! [silent](World::set_silent), [close their port](World::set_listening), and have clocks that [jump](World::step_clock) or go
+//! [too fast or too slow](World::set_drift). The Lookup Service can be slow, silent, stale, wrong or gone: see [`Directory`]. Whoever is
+//! there and is no node is a [`Stranger`]; one that breaks every rule, with real keys, is the [`adversary::Adversary`].
 //!
 //! # Who checks what
 //!
@@ -134,6 +134,7 @@
 pub mod adversary;
 mod choice;
 pub mod diagram;
+mod drift;
 mod link;
 mod nat;
 pub mod scenario;
@@ -147,8 +148,9 @@ mod usage;
 mod world;
 
 pub use choice::Choice;
+pub use drift::MAX_DRIFT;
 pub use link::{Chunks, Network};
 pub use nat::{Nat, NatBehaviour};
 pub use stranger::{Line, MAX_UNSENT, Stranger, StrangerAction, StrangerEvent, StrangerIndex};
 pub use usage::beyond_limits;
-pub use world::{Directory, NodeIndex, World};
+pub use world::{Directory, NodeIndex, Recorder, World};

@@ -62,7 +62,7 @@ pub struct Asked {
     /// Its body.
     pub body: Vec<u8>,
     /// How long the asker will wait.
-    pub time_left: Duration,
+    pub until: Instant,
 }
 
 /// A type name that is known to be good.
@@ -197,7 +197,7 @@ impl Scene {
     /// If it did not.
     pub fn failure(&self, node: NodeIndex, query: QueryId) -> Failure {
         match self.verdict(node, query) {
-            (_, Verdict::Failed(failure)) => *failure,
+            (_, Verdict::Failed(failure)) => failure.clone(),
             (at, Verdict::Reply(_)) => panic!("a reply at {at}"),
         }
     }
@@ -212,8 +212,8 @@ impl Told {
     fn take(&mut self, world: &mut World, node: NodeIndex, delivery: Delivery) {
         let at = world.now();
         match delivery {
-            Delivery::Query { from, type_name, body, token, time_left } => {
-                self.asked.push(Asked { at, node, from, type_name: type_name.clone(), body: body.clone(), time_left });
+            Delivery::Query { from, type_name, body, token, until } => {
+                self.asked.push(Asked { at, node, from, type_name: type_name.clone(), body: body.clone(), until });
                 match type_name.as_str() {
                     ECHO => world.reply(node, token, body),
                     EMPTY => world.reply(node, token, Vec::new()),
@@ -228,8 +228,8 @@ impl Told {
             }
             Delivery::Notice { from, body, .. } => self.notices.push((node, from, body)),
             Delivery::Withdrawn(incoming) => self.withdrawn.push((node, incoming)),
-            Delivery::SoftTimeout(query) => self.soft_timeouts.push((at, node, query)),
-            Delivery::Verdict(query, verdict) => self.verdicts.push((at, node, query, verdict)),
+            Delivery::SoftTimeout { query, .. } => self.soft_timeouts.push((at, node, query)),
+            Delivery::Verdict { query, verdict, .. } => self.verdicts.push((at, node, query, verdict)),
             _ => {}
         }
     }

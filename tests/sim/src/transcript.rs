@@ -76,6 +76,8 @@ pub enum What {
     ClockForward { by: Duration },
     /// Its clock jumps back.
     ClockBack { by: Duration },
+    /// Its clock goes so many millionths too fast from now on, or too slow.
+    Drifts { millionths: i32 },
     /// What translator of addresses stands in front of it.
     Nat(Option<Nat>),
     /// Whether its port is open.
@@ -86,6 +88,8 @@ pub enum What {
     Outdated { peer: NodeIndex },
     /// How the directory answers from now on.
     Directory(Directory),
+    /// Its connection with another node breaks, having carried so much.
+    Breaks { other: NodeIndex },
     /// The next connection breaks in the middle.
     NextConnectionBreaks { bytes: usize },
     /// The adversary plays a trick on it.
@@ -99,7 +103,7 @@ pub enum What {
 }
 
 /// How a query ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "the field says what it is")]
 pub enum Ending {
     /// With a reply.
@@ -166,6 +170,11 @@ impl Names {
             What::Blocked { to, blocked: false } => format!("reaches {} again", self.of(*to)),
             What::ClockForward { by } => format!("has a clock that jumps ahead by {}", Instant::ZERO + *by),
             What::ClockBack { by } => format!("has a clock that jumps back by {}", Instant::ZERO + *by),
+            What::Drifts { millionths: 0 } => "has a clock that goes right".into(),
+            What::Drifts { millionths } => {
+                let how = if *millionths > 0 { "fast" } else { "slow" };
+                format!("has a clock that goes {} millionths too {how}", millionths.abs())
+            }
             What::Nat(Some(Nat { mapping, filtering })) => {
                 format!("is behind a translator, mapping {}, filtering {}", behaviour(*mapping), behaviour(*filtering))
             }
@@ -180,6 +189,7 @@ impl Names {
             What::Directory(Directory::Stale) => "the directory says what was true long ago".into(),
             What::Directory(Directory::Wrong) => "the directory answers what is wrong".into(),
             What::Directory(Directory::Gone) => "the directory has forgotten everybody".into(),
+            What::Breaks { other } => format!("has a connection that breaks, with {}", self.of(*other)),
             What::NextConnectionBreaks { bytes } => format!("the next connection will break after {bytes} bytes"),
             What::Tricked(trick) => format!("suffers a trick of the adversary's: {trick}"),
             What::Manner(manner) => format!("the adversary {manner} from now on"),
@@ -210,7 +220,7 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply { bytes } => write!(f, "reply, {bytes} bytes"),
-            Self::Failed(Failure { reason, executed, stage }) => {
+            Self::Failed(Failure { reason, executed, stage, .. }) => {
                 write!(f, "{}", reason.name())?;
                 match reason {
                     Reason::RefusedByPeer(why) => write!(f, ", {why}")?,

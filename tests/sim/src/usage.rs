@@ -51,7 +51,6 @@ pub(crate) fn is_under_way(usage: &Usage) -> bool {
         usage.reply_bytes,
         usage.undelivered_bytes,
         usage.lookups,
-        usage.tentative_sessions,
         usage.unauthenticated_connections,
     ];
     under_way.iter().any(|&count| count > 0)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use egtp::{Cause, Executed, Instant, PeerRefusal, QueryId, Reason, Verdict};
 use egtp_sim::adversary::{Adversary, Consequence, Judge, Manner, Target, Trick};
 use egtp_sim::scene::{ECHO, KEEP, Scene, long_body, query, type_name};
-use egtp_sim::{NodeIndex, StrangerIndex};
+use egtp_sim::{Network, NodeIndex, StrangerIndex, World};
 
 #[test]
 fn every_trick_has_its_consequence_and_harms_nobody() {
@@ -15,6 +15,25 @@ fn every_trick_has_its_consequence_and_harms_nobody() {
         let mut meeting = Meeting::new(seed, Manner::Answers);
         meeting.while_the_honest_talk(|meeting| meeting.suffers(trick));
         meeting.ends(&trick);
+    }
+}
+
+/// Neither of them is a node of the first implementation: what is found here are faults of the adversary's own.
+#[test]
+fn an_adversary_that_another_plays_tricks_on_is_not_accused_of_what_it_does_by_the_rules() {
+    for (seed, &trick) in (1..).zip(Trick::ALL) {
+        let mut world = World::new(seed, Network::default());
+        let [one, other] = [[1; 32], [2; 32]].map(Adversary::new);
+        let at = other.enter(&mut world);
+        let target = Target::at(&other.identity().public_key(), world.stranger_address(at));
+        one.play(trick, target);
+        one.play_at(Instant::ZERO + Duration::from_secs(150), Trick::PingFlood, target);
+        one.enter(&mut world);
+        world.run(Duration::from_secs(400), |_, _, _| {});
+        assert!(one.is_idle(), "{trick}");
+        assert!(one.played().last().is_some_and(|played| played.answered), "{trick}");
+        // It says nothing against malformed messages, and puts no limit to anything.
+        assert_eq!(one.evidence(), Vec::<String>::new(), "{trick}");
     }
 }
 
@@ -130,7 +149,7 @@ impl Meeting {
         let (closed, notes) = match trick.consequence() {
             Consequence::Closes(cause) => (true, Some(cause)),
             Consequence::Notes(cause) => (false, Some(cause)),
-            Consequence::Leaves => (true, None),
+            Consequence::MayClose(cause) => (played.closed, played.closed.then_some(cause)),
             Consequence::Nothing => (false, None),
         };
         let noted = notes.map_or(new.is_empty(), |cause| new.contains(&cause));
@@ -165,21 +184,45 @@ impl Meeting {
     fn ends_as(&self, asker: NodeIndex, query: QueryId, manner: Manner) {
         let (at, verdict) = self.scene.verdict(asker, query);
         let expected: &[(Reason, Executed)] = match manner {
-            Manner::Answers | Manner::AnswersTwice | Manner::BreaksOff | Manner::AllowsOne => {
+            Manner::Answers
+            | Manner::AnswersTwice
+            | Manner::SaysEverythingAfterwards
+            | Manner::BreaksOff
+            | Manner::AllowsOne
+            | Manner::AcknowledgesNever
+            | Manner::AcknowledgesLate
+            | Manner::SaysStale
+            | Manner::CrossesHello
+            | Manner::PutsOff => {
                 return assert!(matches!(verdict, Verdict::Reply(_)), "{manner}: {verdict:?} at {at}");
             }
+            Manner::AcknowledgesEverything if matches!(verdict, Verdict::Reply(_)) => return,
             Manner::AnswersLate
             | Manner::AnswersNever
             | Manner::ForeignReference
             | Manner::ForeignRecipient
             | Manner::ForeignType
             | Manner::MalformedReply
-            | Manner::NeverEndsReply => &[(Reason::HardTimeout, Executed::Maybe)],
-            Manner::AcknowledgesAndRefuses => &[(Reason::RefusedByPeer(PeerRefusal::BusyWithYou), Executed::No)],
-            Manner::WrongNumber | Manner::ContradictsItself | Manner::Cuts | Manner::FallsSilent => {
-                &[(Reason::ConnectionLost, Executed::Maybe)]
-            }
-            Manner::Forgets => &[(Reason::LostByPeer, Executed::Maybe)],
+            | Manner::NeverEndsReply
+            | Manner::Cuts
+            | Manner::FallsSilent => &[(Reason::HardTimeout, Executed::Maybe)],
+            Manner::Refuses => &[
+                (Reason::RefusedByPeer(PeerRefusal::UnknownType), Executed::No),
+                (Reason::RefusedByPeer(PeerRefusal::NotWelcome), Executed::No),
+                (Reason::RefusedByPeer(PeerRefusal::Malformed), Executed::No),
+                (Reason::LostByPeer, Executed::Maybe),
+            ],
+            Manner::Declines => &[
+                (Reason::RefusedByPeer(PeerRefusal::Declined), Executed::Maybe),
+                (Reason::RefusedByPeer(PeerRefusal::ReplyTooLong), Executed::Maybe),
+            ],
+            Manner::WrongNumber
+            | Manner::ContradictsItself
+            | Manner::PassesOver
+            | Manner::AcknowledgesEverything
+            | Manner::SaysThatItForgot
+            | Manner::Forgets
+            | Manner::BreaksOffWithAll => &[(Reason::LostByPeer, Executed::Maybe)],
             _ => &[(Reason::Unreachable, Executed::No), (Reason::HardTimeout, Executed::No)],
         };
         let Verdict::Failed(failure) = verdict else { panic!("{manner}: {verdict:?} at {at}") };

@@ -1,4 +1,4 @@
-//! What a connection takes with it when it ends, and what is done about that. The peer is played by hand, with the second
+//! What is on its way over a connection when that ends, and what is done about that. The peer is played by hand, with the second
 //! implementation.
 
 mod by_hand;
@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use egtp::{Action, Config, ConnectionId, Delivery, Ending, Event, Executed, Reason, Verdict};
-use egtp_sim::Directory;
 use egtp_sim::scene::{KEEP, Scene, query};
 use egtp_sim::second::frame::Frame;
 
@@ -16,30 +15,47 @@ use by_hand::{IN_A_MINUTE, Peer, take_written};
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
 #[test]
-fn half_a_query_that_was_cut_off_keeps_neither_memory_nor_a_place() {
+fn half_a_query_that_was_cut_off_is_put_together_with_the_rest_of_it() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let [half, rest] = peer.query_in_parts(0);
+        peer.says(first, &[rest]);
+        assert!(peer.node.usage().assembly_bytes > 0);
+        peer.node.handle(now, Event::Closed(first, Ending::Broken));
+        let second = peer.connects();
+        peer.says(second, &[half]);
+        assert_eq!(peer.delivered().len(), 1);
+        assert_eq!(peer.node.usage().assembly_bytes, 0);
+    });
+}
+
+#[test]
+fn half_a_query_of_which_nothing_more_comes_keeps_neither_memory_nor_a_place() {
     let mut config = Config::default();
     config.limits.incoming_per_peer = 1;
     let mut scene = Scene::new(1);
     let node = scene.add_node_with(config.check().unwrap());
     scene.world.with(node, |node, now| {
         let (mut peer, first) = Peer::meets(node, now);
-        let second = peer.connects();
-        let half = |number| Frame::Query { number, flags: 0, until: IN_A_MINUTE, total: 100, part: vec![2; 50] };
-        peer.says(first, &[half(0)]);
-        assert!(peer.node.usage().assembly_bytes > 0);
-        peer.node.handle(now, Event::Closed(second, Ending::Broken));
-        assert!(peer.node.usage().assembly_bytes > 0, "it came over the other one");
+        let half = Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total: 100, part: vec![2; 50] };
+        peer.says(first, &[half]);
         peer.node.handle(now, Event::Closed(first, Ending::Broken));
+        peer.waits(29);
+        assert!(peer.node.usage().assembly_bytes > 0);
+        peer.waits(2);
         assert_eq!(peer.node.usage().assembly_bytes, 0);
-        let third = peer.connects();
+        let second = peer.connects();
         let whole = peer.query(1, KEEP);
-        peer.says(third, &[whole]);
+        peer.says(second, &[whole]);
         assert_eq!(peer.delivered().len(), 1);
+        assert!(peer.hears(second).contains(&Frame::Refuse { number: 0, code: 4, wait: 0 }));
     });
 }
 
 #[test]
-fn what_was_given_up_is_said_again_when_a_connection_ends_as_long_as_it_matters() {
+fn what_was_cancelled_is_said_again_when_a_connection_ends_as_long_as_it_matters() {
     const QUERIES: u64 = 200;
     let mut scene = Scene::new(1);
     let node = scene.add_node();
@@ -48,54 +64,48 @@ fn what_was_given_up_is_said_again_when_a_connection_ends_as_long_as_it_matters(
         let to = peer.id();
         let ask = || query(KEEP, b"?").hard_timeout(TEN_SECONDS);
         let asked: Vec<_> = (0..QUERIES).map(|_| peer.node.query(now, to, ask()).unwrap()).collect();
-        assert_eq!(given_up(&mut peer, first), BTreeSet::new());
+        assert_eq!(cancelled(&mut peer, first), BTreeSet::new());
         for asked in asked {
             peer.node.cancel(now, asked).unwrap();
         }
         take_written(peer.node, now, first);
-        peer.node.handle(now, Event::Closed(first, Ending::Broken));
-        let second = peer.connects();
-        assert_eq!(given_up(&mut peer, second), (0..QUERIES).collect());
-
-        peer.waits(9);
-        peer.node.handle(peer.now, Event::Closed(second, Ending::Broken));
-        let third = peer.connects();
-        assert_eq!(given_up(&mut peer, third), (0..QUERIES).collect(), "its time is not over");
-        peer.waits(1);
-        peer.node.handle(peer.now, Event::Closed(third, Ending::Broken));
-        let fourth = peer.connects();
-        assert_eq!(given_up(&mut peer, fourth), BTreeSet::new());
-    });
-}
-
-/// The numbers that the node says it has given up.
-fn given_up(peer: &mut Peer<'_>, on: ConnectionId) -> BTreeSet<u64> {
-    let said = peer.hears(on).into_iter().filter_map(|frame| match frame {
-        Frame::Done { base, bitmap } => {
-            Some((0..64).filter(move |bit| bitmap >> bit & 1 == 1).map(move |bit| base + bit))
+        let mut connection = first;
+        for _ in 0..2 {
+            peer.node.handle(now, Event::Closed(connection, Ending::Broken));
+            connection = peer.connects();
+            assert_eq!(cancelled(&mut peer, connection), (0..QUERIES).collect());
         }
-        _ => None,
+        peer.acknowledges(connection);
+        peer.node.handle(now, Event::Closed(connection, Ending::Broken));
+        let connection = peer.connects();
+        assert_eq!(cancelled(&mut peer, connection), BTreeSet::new());
     });
-    said.flatten().collect()
 }
 
 #[test]
-fn a_peer_whose_connections_end_one_after_the_other_is_reached_each_time_where_it_was() {
-    let mut config = Config::default();
-    config.limits.incoming_per_peer = 1;
+fn what_was_cancelled_is_not_said_again_after_its_deadline() {
     let mut scene = Scene::new(1);
-    let (asker, peer) = (scene.add_node(), scene.add_node_with(config.check().unwrap()));
-    let mut lost = scene.ask(asker, peer, query(KEEP, b"the first"));
-    scene.run_secs(1);
-    scene.world.set_directory(Directory::Gone);
-    for round in 0..20 {
-        // It waits for its turn, so that the peer is looked for as soon as the connection has ended.
-        let waits = scene.ask(asker, peer, query(KEEP, b"the next"));
-        scene.world.cut(asker, peer);
-        scene.run_secs(1);
-        assert_eq!(scene.failure(asker, lost).reason, Reason::ConnectionLost, "round {round}");
-        lost = waits;
-    }
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let asked = peer.node.query(now, peer.id(), query(KEEP, b"?").hard_timeout(TEN_SECONDS)).unwrap();
+        peer.hears(first);
+        peer.node.cancel(now, asked).unwrap();
+        assert_eq!(cancelled(&mut peer, first), BTreeSet::from([0]));
+        peer.node.handle(now, Event::Closed(first, Ending::Broken));
+        peer.waits(10);
+        let second = peer.connects();
+        assert_eq!(cancelled(&mut peer, second), BTreeSet::new());
+    });
+}
+
+/// The numbers that the node says it does not wait for any more.
+fn cancelled(peer: &mut Peer<'_>, on: ConnectionId) -> BTreeSet<u64> {
+    let said = peer.hears(on).into_iter().filter_map(|frame| match frame {
+        Frame::Cancel { number } => Some(number),
+        _ => None,
+    });
+    said.collect()
 }
 
 #[test]
@@ -122,9 +132,9 @@ fn a_query_of_which_the_peer_knows_nothing_any_more_is_lost_by_the_peer() {
         let (mut peer, connection) = Peer::meets(node, now);
         let asked = peer.node.query(now, peer.id(), query(KEEP, b"?")).unwrap();
         peer.hears(connection);
-        peer.says(connection, &[Frame::Gone { number: 0, reason: 1 }]);
+        peer.says(connection, &[Frame::Refuse { number: 0, code: 10, wait: 0 }]);
         let verdict = std::iter::from_fn(|| peer.node.poll()).find_map(|action| match action {
-            Action::Deliver(Delivery::Verdict(query, Verdict::Failed(failure))) => {
+            Action::Deliver(Delivery::Verdict { query, verdict: Verdict::Failed(failure), .. }) => {
                 Some((query, failure.reason, failure.executed))
             }
             _ => None,

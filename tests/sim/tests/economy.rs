@@ -22,19 +22,19 @@ fn events_of(messages: usize, bytes: usize) -> u64 {
 
 #[test]
 fn a_small_query_and_its_reply_are_written_once_and_read_once() {
-    // And both nodes look once more, whether anything is left to be acknowledged.
-    assert!(events_of(1, 8) <= 6, "{}", events_of(1, 8));
+    // The reply is acknowledged by itself, since nothing follows with which that could go: it falls due, is written, and is read.
+    assert!(events_of(1, 8) <= 6 + 3, "{}", events_of(1, 8));
 }
 
 #[test]
 fn a_million_bytes_there_and_back_go_sixty_four_kibibytes_at_a_time() {
     let calls = 2 * 2 * (1_000_000 / (64 * 1024) + 1);
-    assert!(events_of(1, 1_000_000) <= calls + 6, "{}", events_of(1, 1_000_000));
+    assert!(events_of(1, 1_000_000) <= calls + 6 + 3, "{}", events_of(1, 1_000_000));
 }
 
 #[test]
 fn a_thousand_small_queries_asked_one_by_one_share_what_is_read_and_all_replies_share_what_is_written() {
-    assert!(events_of(1000, 8) <= 1000 + 1010, "{}", events_of(1000, 8));
+    assert!(events_of(1000, 8) <= 1000 + 1010 + 6, "{}", events_of(1000, 8));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use egtp::{Cause, Executed, Instant, Reason};
+use egtp::{Cause, Instant, Reason};
 use egtp_sim::scene::{ECHO, NEVER, Scene, long_body, query};
 use egtp_sim::{Directory, Network, NodeIndex};
 
@@ -72,24 +72,6 @@ fn a_dial_across_a_blocked_direction_is_tried_again_until_it_gets_through() {
 }
 
 #[test]
-fn whoever_loses_power_is_missed_by_nobody_until_it_is_back() {
-    let (mut scene, asker, peer, _) = connected();
-    scene.world.power_off(peer);
-    let asked = scene.ask(asker, peer, query(ECHO, b"into the void"));
-    scene.run_secs(1);
-    assert!(!scene.has_ended(asker, asked));
-    assert_eq!((scene.world.node(asker).usage().connections, scene.world.connects().len()), (1, 1));
-
-    // What was sent is answered by the end of the connection, as soon as somebody is there to do so.
-    scene.start(peer);
-    scene.run(10 * MILLISECOND);
-    assert_eq!((scene.failure(asker, asked).reason, scene.runs(b"into the void")), (Reason::ConnectionLost, 0));
-    let asked = scene.ask(asker, peer, query(ECHO, b"again"));
-    scene.run_secs(1);
-    assert_eq!(scene.reply(asker, asked), b"again");
-}
-
-#[test]
 fn whoever_lost_power_and_hears_nothing_says_nothing() {
     let (mut scene, asker, peer, _) = connected();
     scene.world.power_off(peer);
@@ -127,14 +109,15 @@ fn a_clock_that_is_set_forward_lets_time_run_out() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_makes_its_own_node_wait_longer_and_no_other() {
+fn a_clock_that_goes_too_fast_or_too_slow_is_gone_by_and_no_other() {
     let (mut scene, asker, peer, began) = connected();
+    scene.world.set_drift(asker, 500);
+    scene.world.set_drift(peer, -500);
     let asked = scene.ask(asker, peer, query(NEVER, b"one"));
     let backwards = scene.ask(peer, asker, query(NEVER, b"other"));
-    scene.world.step_clock_back(asker, 30 * SECOND);
     scene.run_secs(100);
-    assert_eq!(scene.verdict(asker, asked).0, began + 90 * SECOND);
-    assert_eq!(scene.verdict(peer, backwards).0, began + 60 * SECOND);
+    assert_eq!(scene.verdict(asker, asked).0, began + Duration::from_micros(59_970_015));
+    assert_eq!(scene.verdict(peer, backwards).0, began + Duration::from_micros(60_030_016));
     assert_eq!(scene.world.violations(), [""; 0]);
 }
 
@@ -234,22 +217,4 @@ fn links_are_forgotten_once_both_ends_are_gone() {
     scene.run_secs(1500);
     assert_eq!(scene.world.links(), 0);
     assert_eq!(scene.world.violations(), [""; 0]);
-}
-
-#[test]
-fn a_peer_whose_connections_always_break_is_given_up_after_a_few() {
-    let mut scene = Scene::on(1, Network { bandwidth: Some(20_000), buffer: 4096, ..Network::default() });
-    let (asker, peer) = (scene.add_node(), scene.add_node());
-    let asked = scene.ask(asker, peer, query(ECHO, &long_body(60_000)).hard_timeout(60 * SECOND));
-    for _ in 0..50 {
-        scene.run(300 * MILLISECOND);
-        scene.world.cut(asker, peer);
-    }
-    scene.run_secs(1);
-    let failure = scene.failure(asker, asked);
-    assert_eq!((failure.reason, failure.executed), (Reason::Unreachable, Executed::No));
-    assert!((3..20).contains(&scene.world.connects().len()), "{:?}", scene.world.connects());
-    let again = scene.ask(asker, peer, query(ECHO, b"and now?"));
-    scene.run_secs(1);
-    assert_eq!(scene.reply(asker, again), b"and now?");
 }

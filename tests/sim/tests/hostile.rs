@@ -124,7 +124,7 @@ impl Skirmish {
             let able = world.now();
             match judge.take(world, node, able, delivery) {
                 Some(Delivery::Query { body, token, .. }) => world.reply(node, token, body),
-                Some(Delivery::Verdict(id, verdict)) => match (asked.remove(&(node, id)), verdict) {
+                Some(Delivery::Verdict { query: id, verdict, .. }) => match (asked.remove(&(node, id)), verdict) {
                     (Some((body, due)), Verdict::Reply(reply)) if reply.body == body && world.now() <= due => {}
                     (_, Verdict::Failed(failure)) => violations.push(format!("between the honest: {failure:?}")),
                     (asked, _) => violations.push(format!("a wrong or late reply to {:?}", asked.map(|(_, due)| due))),

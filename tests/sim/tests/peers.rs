@@ -48,19 +48,6 @@ fn a_peer_with_a_connection_is_kept() {
 }
 
 #[test]
-fn a_peer_with_a_session_is_kept() {
-    let mut scene = Scene::new(1);
-    let node = scene.add_node_with(knows_two());
-    scene.world.with(node, |node, now| {
-        let (Peer { node, .. }, _) = Peer::other_meets(node, now, OTHER);
-        let (peer, connection) = Peer::meets(node, now);
-        peer.node.handle(now, Event::Closed(connection, Ending::EndOfStream));
-        assert_eq!((peer.node.usage().sessions, peer.node.usage().connections), (2, 1));
-        assert!(!welcomes(peer.node, now, STRANGER));
-    });
-}
-
-#[test]
 fn a_peer_that_is_looked_up_is_kept_though_nobody_asks_it_anything_any_more() {
     let mut scene = Scene::new(1);
     let node = scene.add_node_with(knows_two());

@@ -5,14 +5,9 @@ mod by_hand;
 use std::iter;
 use std::time::Duration;
 
-use egtp::{
-    Action, Delivery, Ending, Event, Executed, Failure, Node, PeerRefusal, Reason, Refusal, Strategies, Usage, Verdict,
-};
+use egtp::{Action, Executed, Failure, Node, Reason, Refusal, Usage};
 use egtp_sim::scene::{ECHO, KEEP, Scene, query, type_name};
-use egtp_sim::second::frame::Frame;
 use egtp_sim::{Directory, NodeIndex};
-
-use by_hand::{Peer, take_written};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -79,26 +74,6 @@ fn what_has_not_ended_by_its_time_ends_then() {
 }
 
 #[test]
-fn nothing_new_is_begun() {
-    let (mut scene, [node, peer], _) = stopping();
-    let to = scene.world.id(peer);
-    let record = scene.world.node(peer).record().unwrap().clone();
-    let address = scene.world.address(peer);
-    scene.world.with(node, |node, now| {
-        let strategies = Strategies { addresses: vec![address], relays: Vec::new() };
-        assert_eq!(node.query(now, to, query(ECHO, b"?")).unwrap_err().0, Refusal::ShuttingDown);
-        assert_eq!(node.announce(now, strategies), Err(Refusal::ShuttingDown));
-        assert_eq!(node.learn(now, record), Err(Refusal::ShuttingDown));
-        assert_eq!(node.discover(now, 1), Err(Refusal::ShuttingDown));
-        assert_eq!(node.accept(now, address), Err(Refusal::ShuttingDown));
-    });
-    let asked = scene.ask(peer, node, query(ECHO, b"?"));
-    scene.run_secs(1);
-    let refused = scene.failure(peer, asked);
-    assert_eq!((refused.reason, refused.executed), (Reason::RefusedByPeer(PeerRefusal::ShuttingDown), Executed::No));
-}
-
-#[test]
 fn it_is_said_once_that_it_is_over() {
     let mut scene = Scene::new(1);
     let node = scene.add_node();
@@ -108,44 +83,5 @@ fn it_is_said_once_that_it_is_over() {
         assert_eq!(iter::from_fn(|| node.poll()).collect::<Vec<_>>(), [Action::Stopped]);
         node.shut_down(now, SECOND);
         assert_eq!((node.poll(), node.deadline()), (None, None));
-    });
-}
-
-#[test]
-fn a_query_that_would_have_to_go_again_fails_at_once() {
-    let mut scene = Scene::new(1);
-    let node = scene.add_node();
-    scene.world.with(node, |node, now| {
-        let (peer, connection) = Peer::meets(node, now);
-        let to = peer.id();
-        peer.node.query(now, to, query(KEEP, b"?")).unwrap();
-        peer.node.handle(now, Event::Written(connection, 1));
-        peer.node.shut_down(now, 10 * SECOND);
-        peer.node.handle(now, Event::Closed(connection, Ending::Broken));
-        let mut actions = iter::from_fn(|| peer.node.poll());
-        let verdict = actions.find_map(|action| match action {
-            Action::Deliver(Delivery::Verdict(_, Verdict::Failed(failure))) => Some((failure.reason, failure.executed)),
-            _ => None,
-        });
-        assert_eq!(verdict, Some((Reason::RefusedHere(Refusal::ShuttingDown), Executed::No)));
-        assert!(iter::from_fn(|| peer.node.poll()).any(|action| action == Action::Stopped));
-        assert!(is_gone(peer.node));
-    });
-}
-
-#[test]
-fn it_goes_on_with_whatever_call_comes_when_nobody_waits_any_more() {
-    let mut scene = Scene::new(1);
-    let node = scene.add_node();
-    scene.world.with(node, |node, now| {
-        let (mut peer, connection) = Peer::meets(node, now);
-        let Frame::Query { part: message, .. } = peer.query(0, KEEP) else { unreachable!() };
-        peer.says(connection, &[Frame::query(0, 5_000, &message)]);
-        peer.node.shut_down(now, 10 * SECOND);
-        peer.node.handle(now + SECOND, Event::Tick);
-        take_written(peer.node, now + SECOND, connection);
-        assert_eq!(peer.node.usage().sessions, 1);
-        let refused = peer.node.accept(now + 5 * SECOND, ([10, 9, 9, 9], 1).into());
-        assert_eq!((refused, peer.node.usage().sessions), (Err(Refusal::ShuttingDown), 0));
     });
 }

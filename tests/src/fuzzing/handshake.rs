@@ -54,7 +54,7 @@ enum Forged {
     Retry(u8),
     Sealed { counter: u64, length: u8 },
     Stale { counter: u64 },
-    Busy { code: u8, wait_secs: u16 },
+    Busy { code: u8, wait: u16 },
 }
 
 /// A handshake that goes wrong.
@@ -276,7 +276,7 @@ impl Forged {
     fn packet(&self, name: [u8; 8]) -> Packet {
         match *self {
             Self::Hello(fill) => Packet::Hello { isid: name, cookie: [fill; 16], noise: vec![fill; 150] },
-            Self::Welcome(fill) => Packet::Welcome { isid: name, noise: vec![fill; 72] },
+            Self::Welcome(fill) => Packet::Welcome { isid: name, noise: vec![fill; 64] },
             Self::Retry(fill) => Packet::Retry { isid: name, cookie: [fill; 16] },
             Self::Sealed { counter, length } => {
                 let text = vec![length; 16 + usize::from(length)];
@@ -284,7 +284,7 @@ impl Forged {
                 Packet::Sealed { sid: name, packet }
             }
             Self::Stale { counter } => Packet::Stale { sid: name, counter },
-            Self::Busy { code, wait_secs } => Packet::Busy { isid: name, code, wait_secs },
+            Self::Busy { code, wait } => Packet::Busy { isid: name, code, wait },
         }
     }
 }
@@ -383,9 +383,9 @@ fn by_the_responder(payload: &[Edit], noise: &[Edit], text: &[u8]) -> Outcome {
     let (mut node, hello) = dialling();
     let [Packet::Hello { isid, cookie: [0, ..], noise: message }] = &hello[..] else { panic!("no HELLO: {hello:?}") };
     let responder = Responder::open(&me, *isid, message).expect("a HELLO that the protocol allows");
-    let answer = WelcomePayload { rsid: RSID, generation: 1, held: 0, boot: 7, max_outstanding: 2 };
+    let answer = WelcomePayload { rsid: RSID, generation: 1, held: 0, max_outstanding: 2 };
     let mut answer = edited(&answer.encode(), payload);
-    answer.resize(24, 0);
+    answer.resize(16, 0);
     let (message, keys) = responder.answer([4; 32], &answer).expect("the node's keys are good");
     node.hears(&Packet::Welcome { isid: *isid, noise: edited(&message, noise) }.encode());
     let taken = !node.is_closed();

@@ -8,11 +8,13 @@ mod handshake;
 mod hostile;
 mod layouts;
 mod rest;
+mod session;
 mod world;
 
 pub use handshake::handshake;
 pub use hostile::hostile;
 pub use layouts::{frame, message, record};
+pub use session::session;
 pub use world::world;
 
 /// What became of a fuzzer's input.
@@ -42,11 +44,12 @@ pub struct Target {
 }
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "frame", run: frame },
     Target { name: "message", run: message },
     Target { name: "record", run: record },
     Target { name: "handshake", run: handshake },
     Target { name: "hostile", run: hostile },
+    Target { name: "session", run: session },
     Target { name: "world", run: world },
 ];

@@ -149,7 +149,7 @@ impl Host {
     #[track_caller]
     pub(crate) fn ask_all(&self, to: NodeId, queries: Vec<Query>) -> Vec<Result<QueryId, Refusal>> {
         self.with(move |node, now| {
-            queries.into_iter().map(|query| node.query(now, to, query).map_err(|(refusal, _)| refusal)).collect()
+            queries.into_iter().map(|query| node.query(now, to, query).map_err(|unasked| unasked.why)).collect()
         })
     }
 
@@ -300,8 +300,8 @@ impl Told {
                 self.withdrawn += 1;
                 self.kept.retain(|(token, _)| token.incoming() != incoming);
             }
-            Delivery::SoftTimeout(query) => self.soft_timeouts.push((now, query)),
-            Delivery::Verdict(query, verdict) => self.verdicts.push((now, query, verdict)),
+            Delivery::SoftTimeout { query, .. } => self.soft_timeouts.push((now, query)),
+            Delivery::Verdict { query, verdict, .. } => self.verdicts.push((now, query, verdict)),
             _ => {}
         }
     }

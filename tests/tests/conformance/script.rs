@@ -164,7 +164,9 @@ impl<D: Duo> Script<'_, D> {
         self.ask("never to be answered", query(KEEP, b"lost"), b"");
         self.duo.wait_for_kept(1);
         self.duo.kill();
+        self.duo.restart();
         self.settle(1);
+        self.duo.kill();
         self.ask("nobody there", query(ECHO, b"anybody there?"), b"");
         self.settle(1);
         self.duo.restart();
@@ -260,7 +262,7 @@ pub(crate) fn expected_failures() -> Outcomes {
         ("declined", NO, Failed(Reason::RefusedByPeer(PeerRefusal::Declined), Executed::Maybe)),
         ("no reply", NEVER, Failed(Reason::HardTimeout, Executed::Maybe)),
         ("cancelled", KEEP, Failed(Reason::Cancelled, Executed::Maybe)),
-        ("never to be answered", KEEP, Failed(Reason::ConnectionLost, Executed::Maybe)),
+        ("never to be answered", KEEP, Failed(Reason::LostByPeer, Executed::Maybe)),
         ("nobody there", ECHO, Failed(Reason::Unreachable, Executed::No)),
         ("after the end", ECHO, Refused(Refusal::ShuttingDown)),
     ];

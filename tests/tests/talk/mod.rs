@@ -18,7 +18,7 @@ use egtp_sim::second::packet::{Packet, framed, unframed};
 use egtp_sim::second::record;
 use egtp_sim::second::session::Session;
 
-pub(crate) const UNTIL: u32 = 30_000;
+pub(crate) const UNTIL: u32 = 30_060;
 pub(crate) const ISID: [u8; 8] = *b"initiate";
 pub(crate) const RSID: [u8; 8] = *b"responds";
 
@@ -99,6 +99,28 @@ impl Real {
         packets.iter().map(|packet| Packet::parse(packet).expect("a packet of a known kind and length")).collect()
     }
 
+    /// The first packet that the node wants written, and no byte more.
+    pub(crate) fn next_packet(&mut self, on: ConnectionId) -> Packet {
+        let bytes = self.node.to_write(on);
+        let length: [u8; 4] = bytes[..4].try_into().unwrap();
+        let packet = bytes[4..][..usize::try_from(u32::from_be_bytes(length)).unwrap()].to_vec();
+        self.node.handle(self.now, Event::Written(on, 4 + packet.len()));
+        self.drain();
+        Packet::parse(&packet).expect("a packet of a known kind and length")
+    }
+
+    /// The node dials, at once or after a pause, and has its connection.
+    pub(crate) fn dialled_again(&mut self) -> ConnectionId {
+        for _ in 0..10 {
+            if let Some(on) = self.connects.pop() {
+                self.node.handle(self.now, Event::Connected(on));
+                return on;
+            }
+            self.wait(Duration::from_millis(100));
+        }
+        panic!("the node does not dial again");
+    }
+
     /// The only packet that it wants written.
     pub(crate) fn packet(&mut self, on: ConnectionId) -> Packet {
         let mut packets = self.packets(on);
@@ -113,7 +135,7 @@ impl Real {
 
     pub(crate) fn verdict(&mut self) -> (QueryId, Verdict) {
         match self.delivered() {
-            Delivery::Verdict(query, verdict) => (query, verdict),
+            Delivery::Verdict { query, verdict, .. } => (query, verdict),
             other => panic!("no verdict: {other:?}"),
         }
     }
@@ -186,16 +208,29 @@ impl Second {
         generation: u32,
         held: u8,
     ) -> (Self, HelloPayload) {
-        let Packet::Hello { isid, cookie: [0, ..], noise } = real.packet(on) else { panic!("no HELLO") };
-        let responder = Responder::open(&stranger(), isid, &noise).expect("a HELLO for this node");
+        let hello = real.packet(on);
+        Self::answers(real, on, &hello, seed, generation, held)
+    }
+
+    /// Answers a HELLO.
+    pub(crate) fn answers(
+        real: &mut Real,
+        on: ConnectionId,
+        hello: &Packet,
+        seed: u8,
+        generation: u32,
+        held: u8,
+    ) -> (Self, HelloPayload) {
+        let Packet::Hello { isid, cookie: [0, ..], noise } = hello else { panic!("no HELLO: {hello:?}") };
+        let responder = Responder::open(&stranger(), *isid, noise).expect("a HELLO for this node");
         let hello = responder.payload.clone();
         assert_eq!(hello.key, real.key());
         let mut rsid = RSID;
         rsid[7] = seed;
-        let answer = WelcomePayload { rsid, generation, held, boot: 7, max_outstanding: 100 };
+        let answer = WelcomePayload { rsid, generation, held, max_outstanding: 100 };
         let (noise, keys) = responder.answer([0x40 + seed; 32], &answer.encode()).unwrap();
-        real.receive(on, &Packet::Welcome { isid, noise }.encode());
-        (Self { me: stranger(), session: Session::of_responder(&keys, isid), on }, hello)
+        real.receive(on, &Packet::Welcome { isid: *isid, noise }.encode());
+        (Self { me: stranger(), session: Session::of_responder(&keys, *isid), on }, hello)
     }
 
     pub(crate) fn id(&self) -> [u8; 20] {
@@ -204,8 +239,7 @@ impl Second {
 
     /// Sends a record of these frames; gives its counter.
     pub(crate) fn say(&mut self, real: &mut Real, frames: &[Frame]) -> u64 {
-        let plaintext: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
-        self.say_bytes(real, &plaintext)
+        self.say_bytes(real, &Frame::encode_all(frames))
     }
 
     pub(crate) fn say_bytes(&mut self, real: &mut Real, plaintext: &[u8]) -> u64 {
@@ -214,22 +248,51 @@ impl Second {
         self.session.counter - 1
     }
 
-    /// All frames that the node has for it.
-    pub(crate) fn hear(&self, real: &mut Real) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        for packet in real.packets(self.on) {
-            let Packet::Sealed { packet, .. } = packet else { panic!("not sealed: {packet:?}") };
-            let (_, plaintext) = self.session.open(&packet).expect("a record of this session");
-            frames.extend(Frame::parse_all(&plaintext).expect("known frames"));
+    /// Acknowledges everything that it has heard.
+    pub(crate) fn acknowledge(&mut self, real: &mut Real) {
+        if let Some(ack) = self.session.ack() {
+            self.say(real, &[ack]);
         }
+    }
+
+    /// Every record that the node has for it.
+    pub(crate) fn hear_records(&mut self, real: &mut Real) -> Vec<Vec<Frame>> {
+        let packets = real.packets(self.on).into_iter();
+        let records = packets.map(|packet| {
+            let Packet::Sealed { packet, .. } = packet else { panic!("not sealed: {packet:?}") };
+            self.session.hear(&packet).expect("a record of this session that it has not heard").1
+        });
+        records.collect()
+    }
+
+    /// All frames that the node has for it, without ACKs, which are noted, and PINGs.
+    pub(crate) fn hear(&mut self, real: &mut Real) -> Vec<Frame> {
+        let mut frames = self.hear_records(real).concat();
+        frames.retain(|frame| !matches!(frame, Frame::Ack { .. } | Frame::Ping));
         frames
     }
 
     /// The only frame that the node has for it.
-    pub(crate) fn hears(&self, real: &mut Real) -> Frame {
+    pub(crate) fn hears(&mut self, real: &mut Real) -> Frame {
         let mut frames = self.hear(real);
         assert_eq!(frames.len(), 1, "{frames:?}");
         frames.remove(0)
+    }
+
+    /// Whether everything that it has said was acknowledged.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.session.ledger.unacknowledged().next().is_none()
+    }
+
+    /// Lets time pass in steps in which it hears and acknowledges; gives all frames that it hears.
+    pub(crate) fn talks(&mut self, real: &mut Real, seconds: u32) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        for _ in 0..4 * seconds {
+            real.wait(Duration::from_millis(250));
+            frames.extend(self.hear(real));
+            self.acknowledge(real);
+        }
+        frames
     }
 
     /// A query, and what the reply will have to refer to.
@@ -255,7 +318,7 @@ impl Second {
     }
 
     /// The query that the node has for it: its number and its message.
-    pub(crate) fn hears_query(&self, real: &mut Real) -> (u64, Vec<u8>) {
+    pub(crate) fn hears_query(&mut self, real: &mut Real) -> (u64, Vec<u8>) {
         match self.hears(real) {
             Frame::Query { number, flags: 0, total, part, .. } if part.len() == usize::try_from(total).unwrap() => {
                 (number, part)

@@ -1,6 +1,7 @@
 //! A node of the demonstration: a driver on a thread of its own.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use egtp::{
-    Delivery, Event, Identity, Instant, NodeId, Query, QueryId, ReplyToken, ServiceAction, SignedRecord, Strategies,
-    TypeName, Verdict,
+    Delivery, Event, Identity, Instant, NodeId, Query, ReplyToken, ServiceAction, SignedRecord, Strategies, TypeName,
+    Verdict,
 };
 use egtp_poll::{Driver, Handle, Setup, Step};
 use tracing::debug;
@@ -21,6 +22,9 @@ pub(super) const SLOWNESS: Duration = Duration::from_millis(600);
 
 /// Nothing of the demonstration takes this long, or something is wrong.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What has gone wrong, in words.
+pub(super) type Problem = Box<dyn Error>;
 
 /// The demonstration's Lookup Service: what everybody has published.
 #[derive(Clone, Default)]
@@ -45,13 +49,13 @@ pub(super) enum Told {
     /// A query has had its soft timeout, so long after it was asked.
     SoftTimeout(Duration),
     /// The query of this number has ended, so long after it was asked.
-    Verdict(usize, Verdict, Duration),
+    Verdict(u64, Verdict, Duration),
     /// Something of the system's failed.
     Broken(String),
 }
 
 enum Order {
-    Ask(usize, NodeId, Query),
+    Ask(u64, NodeId, Query),
     Reply(ReplyToken, Vec<u8>),
     ShutDown,
     Vanish,
@@ -68,8 +72,8 @@ pub(super) struct DemoNode {
 }
 
 impl DemoNode {
-    /// Starts a node that listens on `listen`, and waits until it has published its record. Fails with the reason, in words.
-    pub(super) fn start(identity: Identity, listen: SocketAddr, directory: &Directory) -> Result<Self, String> {
+    /// Starts a node that listens on `listen`, and waits until it has published its record.
+    pub(super) fn start(identity: Identity, listen: SocketAddr, directory: &Directory) -> Result<Self, Problem> {
         let id = identity.node_id();
         let directory = directory.clone();
         let (story, told) = channel();
@@ -81,11 +85,11 @@ impl DemoNode {
                     let _ = send_handle.send(Ok(driver.handle()));
                     Loop { driver, directory, story, asked: BTreeMap::new(), unanswered: Vec::new() }.run();
                 }
-                Err(error) => drop(send_handle.send(Err(error.to_string()))),
+                Err(error) => drop(send_handle.send(Err(error))),
             }
         });
-        let thread = thread.map_err(|error| error.to_string())?;
-        let handle = handle.recv().map_err(|error| error.to_string())??;
+        let thread = thread?;
+        let handle = handle.recv()??;
         match next(&told)? {
             Told::Listening(address, record) => Ok(Self { id, address, record, told, handle, thread }),
             _ => Err("a node did not publish its record first".into()),
@@ -93,13 +97,13 @@ impl DemoNode {
     }
 
     /// Has it ask a query, which it will tell of by this number.
-    pub(super) fn ask(&self, number: usize, to: NodeId, query: Query) {
+    pub(super) fn ask(&self, number: u64, to: NodeId, query: Query) {
         // A node that has ended has told why.
         let _ = self.handle.post(Order::Ask(number, to, query));
     }
 
     /// Waits for what it tells next.
-    pub(super) fn told(&self) -> Result<Told, String> {
+    pub(super) fn told(&self) -> Result<Told, Problem> {
         next(&self.told)
     }
 
@@ -119,11 +123,11 @@ impl DemoNode {
     }
 }
 
-fn next(told: &Receiver<Told>) -> Result<Told, String> {
+fn next(told: &Receiver<Told>) -> Result<Told, Problem> {
     match told.recv_timeout(PATIENCE) {
-        Ok(Told::Broken(problem)) => Err(problem),
+        Ok(Told::Broken(problem)) => Err(problem.into()),
         Ok(told) => Ok(told),
-        Err(_) => Err(format!("nothing has happened for {PATIENCE:?}")),
+        Err(_) => Err(format!("nothing has happened for {PATIENCE:?}").into()),
     }
 }
 
@@ -131,35 +135,33 @@ struct Loop {
     driver: Driver<Order>,
     directory: Directory,
     story: Sender<Told>,
-    asked: BTreeMap<QueryId, (usize, Instant)>,
+    /// When each query was asked, by its number.
+    asked: BTreeMap<u64, Instant>,
     unanswered: Vec<ReplyToken>,
 }
 
 impl Loop {
     fn run(mut self) {
         if let Err(problem) = self.turn_until_stopped() {
-            self.tell(Told::Broken(problem));
+            self.tell(Told::Broken(problem.to_string()));
         }
     }
 
-    fn turn_until_stopped(&mut self) -> Result<(), String> {
-        let now = self.driver.now();
+    fn turn_until_stopped(&mut self) -> Result<(), Problem> {
         for name in ["ping", "echo", "slow", "never"] {
-            let type_name = TypeName::new(name).map_err(|error| error.to_string())?;
-            self.driver.node().serve(type_name).map_err(|error| error.to_string())?;
+            self.driver.node().serve(TypeName::new(name)?)?;
         }
         let strategies = Strategies { addresses: self.driver.local_addresses().to_vec(), ..Strategies::default() };
-        self.driver.node().announce(now, strategies).map_err(|error| error.to_string())?;
+        self.driver.with(|node, now| node.announce(now, strategies))?;
         loop {
-            match self.driver.next().map_err(|error| error.to_string())? {
+            match self.driver.next()? {
                 Step::Service(action) => self.service(action),
                 Step::Deliver(delivery) => self.deliver(delivery),
                 Step::Note(note) => debug!("{}", note.cause.text()),
                 Step::Posted(Order::Ask(number, to, query)) => self.ask(number, to, query)?,
                 Step::Posted(Order::Reply(token, body)) => self.reply(token, body),
                 Step::Posted(Order::ShutDown) => {
-                    let now = self.driver.now();
-                    self.driver.node().shut_down(now, Duration::from_secs(2));
+                    self.driver.with(|node, now| node.shut_down(now, Duration::from_secs(2)));
                 }
                 Step::Posted(Order::Vanish) | Step::Stopped => return Ok(()),
             }
@@ -167,16 +169,18 @@ impl Loop {
     }
 
     fn service(&mut self, action: ServiceAction) {
-        let now = self.driver.now();
         match action {
             ServiceAction::Lookup { lookup, peer } => {
-                if let Some(record) = self.directory.find(peer) {
-                    self.driver.node().handle(now, Event::Found(lookup, record.as_bytes()));
-                }
-                self.driver.node().handle(now, Event::LookupDone(lookup));
+                let found = self.directory.find(peer);
+                self.driver.with(|node, now| {
+                    if let Some(record) = found {
+                        node.handle(now, Event::Found(lookup, record.as_bytes()));
+                    }
+                    node.handle(now, Event::LookupDone(lookup));
+                });
             }
             ServiceAction::Discover { discovery, .. } => {
-                lookup::answer_discovery(self.driver.node(), now, discovery);
+                self.driver.with(|node, now| lookup::answer_discovery(node, now, discovery));
             }
             ServiceAction::Publish { record } => {
                 self.directory.publish(record.clone());
@@ -185,7 +189,7 @@ impl Loop {
                 }
             }
             // Nothing of the demonstration has to outlive it.
-            ServiceAction::Save { save, .. } => self.driver.node().handle(now, Event::Saved(save)),
+            ServiceAction::Save { save, .. } => self.driver.with(|node, now| node.handle(now, Event::Saved(save))),
         }
     }
 
@@ -200,31 +204,29 @@ impl Loop {
                 }
                 self.tell(Told::Asked(type_name));
             }
-            Delivery::SoftTimeout(query) => {
-                if let Some((_, asked)) = self.asked.get(&query) {
+            Delivery::SoftTimeout { tag, .. } => {
+                if let Some(asked) = self.asked.get(&tag) {
                     self.tell(Told::SoftTimeout(self.driver.now().saturating_since(*asked)));
                 }
             }
-            Delivery::Verdict(query, verdict) => {
-                if let Some((number, asked)) = self.asked.remove(&query) {
-                    self.tell(Told::Verdict(number, verdict, self.driver.now().saturating_since(asked)));
+            Delivery::Verdict { tag, verdict, .. } => {
+                if let Some(asked) = self.asked.remove(&tag) {
+                    self.tell(Told::Verdict(tag, verdict, self.driver.now().saturating_since(asked)));
                 }
             }
             other => debug!("ignored: {other:?}"),
         }
     }
 
-    fn ask(&mut self, number: usize, to: NodeId, query: Query) -> Result<(), String> {
-        let now = self.driver.now();
-        let asked = self.driver.node().query(now, to, query).map_err(|(refusal, _)| refusal.to_string())?;
-        self.asked.insert(asked, (number, now));
+    fn ask(&mut self, number: u64, to: NodeId, query: Query) -> Result<(), Problem> {
+        self.asked.insert(number, self.driver.now());
+        self.driver.with(|node, now| node.query(now, to, query.tag(number)))?;
         Ok(())
     }
 
     fn reply(&mut self, token: ReplyToken, body: Vec<u8>) {
-        let now = self.driver.now();
-        if let Err(unsent) = self.driver.node().reply(now, token, body) {
-            debug!("a reply was not taken: {}", unsent.why);
+        if let Err(unsent) = self.driver.with(|node, now| node.reply(now, token, body)) {
+            debug!("{unsent}");
         }
     }
 

@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
@@ -194,6 +196,55 @@ impl Drop for Server {
     }
 }
 
+/// Passes connections on to a server, and cuts them.
+pub(crate) struct Proxy {
+    listener: TcpListener,
+    pub(crate) address: String,
+    passed_on: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    pub(crate) fn bind() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        Self { listener, address, passed_on: Arc::default() }
+    }
+
+    /// Begins to accept connections: closes the first so many at once, and passes the others on.
+    pub(crate) fn pass_on_to(&self, server: &str, turned_away: usize) {
+        let (listener, server) = (self.listener.try_clone().unwrap(), server.to_owned());
+        let passed_on = Arc::clone(&self.passed_on);
+        thread::spawn(move || {
+            for accepted in listener.incoming().skip(turned_away) {
+                let (asker, server) = (accepted.unwrap(), TcpStream::connect(&server).unwrap());
+                passed_on.lock().unwrap().push(asker.try_clone().unwrap());
+                for (mut from, mut to) in [(&asker, &server), (&server, &asker)].map(both_cloned) {
+                    thread::spawn(move || {
+                        let _ = io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+            }
+        });
+    }
+
+    /// Cuts every connection.
+    pub(crate) fn cut(&self) {
+        for asker in &*self.passed_on.lock().unwrap() {
+            let _ = asker.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// How many connections were passed on.
+    pub(crate) fn passed_on(&self) -> usize {
+        self.passed_on.lock().unwrap().len()
+    }
+}
+
+fn both_cloned((from, to): (&TcpStream, &TcpStream)) -> (TcpStream, TcpStream) {
+    (from.try_clone().unwrap(), to.try_clone().unwrap())
+}
+
 /// The text under this key of a JSON object that escapes nothing.
 pub(crate) fn text_member(line: &str, key: &str) -> Option<String> {
     let (_, rest) = line.split_once(&format!("\"{key}\":\""))?;
@@ -221,7 +272,7 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
 
 /// An address on which nobody listens.
 pub(crate) fn dead_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
 

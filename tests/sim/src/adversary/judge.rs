@@ -38,6 +38,8 @@ struct Asked {
     due: Instant,
 }
 
+/// As many confirmed sessions as a node holds with one peer.
+const SESSIONS_OF_A_PEER: usize = 64;
 /// So many of its queries are remembered, to see whether one runs twice; the oldest are forgotten first.
 const MOST_GIVEN: usize = 65_536;
 
@@ -94,8 +96,8 @@ impl Judge {
                 found
             }
             Delivery::Withdrawn(incoming) if self.incoming.remove(&(node, incoming)) => Ok(()),
-            Delivery::SoftTimeout(query) if self.asked.contains_key(&(node, query)) => Ok(()),
-            Delivery::Verdict(query, ref verdict) => match self.asked.remove(&(node, query)) {
+            Delivery::SoftTimeout { query, .. } if self.asked.contains_key(&(node, query)) => Ok(()),
+            Delivery::Verdict { query, ref verdict, .. } => match self.asked.remove(&(node, query)) {
                 Some(Asked { due, .. }) if world.now() > due.max(able) => {
                     Err(format!("node {} was due a verdict at {due} and had it at {}", node.number(), world.now()))
                 }
@@ -191,7 +193,8 @@ impl Judge {
         new
     }
 
-    /// Whether a note blames an honest node, which nobody does: of the rules that it speaks of all are kept by them.
+    /// Whether a note blames an honest node, which nobody does: of the rules that it speaks of all are kept by them. That a query comes
+    /// again is no breach: something of it was lost.
     pub fn blames_the_honest(&self, note: &Note) -> bool {
         let breach = matches!(
             note.cause,
@@ -201,19 +204,20 @@ impl Judge {
                 | Cause::RecordNotOpened
                 | Cause::RecordReplayed
                 | Cause::ReplyMismatched
-                | Cause::QueryRepeated
         );
         breach && note.peer.is_some_and(|peer| !self.is_it(peer))
     }
 
     /// Whether nothing is left at a node once the adversary is gone and nobody has asked anything for a while. Sessions may be:
-    /// they outlive connections, two to a peer at most.
+    /// they outlive connections, so many to a peer at most, and tentative ones stay until their place is needed.
     ///
     /// # Errors
     ///
     /// If something is, with what that is.
     pub fn nothing_is_left(usage: &Usage) -> Result<(), String> {
-        if is_under_way(usage) || usage.sessions > 2 * usage.peers {
+        let confirmed = usage.sessions.saturating_sub(usage.tentative_sessions);
+        let lasting = Usage { tentative_sessions: 0, ..*usage };
+        if is_under_way(&lasting) || confirmed > SESSIONS_OF_A_PEER * usage.peers {
             return Err(format!("something is left: {usage:?}"));
         }
         Ok(())

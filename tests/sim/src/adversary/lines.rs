@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use egtp::Instant;
 
 use super::evidence::Evidence;
+use super::manner::Manner;
 use super::playing::Plan;
 use super::sessions::{Held, Sid, Welcomed};
 use super::source::Source;
-use super::trick::Manner;
 use super::{Played, Target};
 use crate::second::handshake::Initiator;
 use crate::second::identity::Identity;
@@ -28,17 +28,21 @@ pub(super) struct Mind {
     pub(super) lines: BTreeMap<Line, Wire>,
     pub(super) next_line: u64,
     pub(super) sessions: BTreeMap<Sid, Held>,
-    /// PINGs that have not been answered, the latest last. If the session of one has ended, its PONG comes in another.
-    pub(super) pings: VecDeque<u64>,
     /// What it has answered to which HELLO, the latest last.
     pub(super) welcomed: VecDeque<Welcomed>,
+    /// How often a handshake was told to come again.
+    pub(super) put_off: BTreeMap<Sid, u32>,
+    /// The code with which it has refused last.
+    pub(super) refused: u8,
     pub(super) generations: BTreeMap<[u8; 20], u32>,
     pub(super) plans: BTreeMap<u64, Plan>,
     pub(super) next_plan: u64,
     pub(super) targets: Vec<Target>,
     /// What is to be sent later, and where.
     pub(super) later: BTreeMap<(Instant, u64), Later>,
-    pub(super) recorded: VecDeque<Recorded>,
+    /// Every packet of this run, to be replayed.
+    pub(super) recorded: Vec<Recorded>,
+    recorded_bytes: usize,
     pub(super) played: VecDeque<Played>,
     pub(super) evidence: Evidence,
     /// It wants no more to do with anybody.
@@ -95,10 +99,8 @@ pub(super) struct Recorded {
     pub(super) packet: Vec<u8>,
 }
 
-/// So many packets are remembered, to be replayed.
-const MOST_RECORDED: usize = 256;
-/// Longer ones are not.
-const LONGEST_RECORDED: usize = 4096;
+/// So many bytes of packets are remembered for the rest of the run, 64 MiB, the first ones. No trick fills that.
+const MOST_RECORDED: usize = 1 << 26;
 
 impl Mind {
     pub(super) fn new(seed: [u8; 32]) -> Self {
@@ -113,14 +115,16 @@ impl Mind {
             lines: BTreeMap::new(),
             next_line: 0,
             sessions: BTreeMap::new(),
-            pings: VecDeque::new(),
             welcomed: VecDeque::new(),
+            put_off: BTreeMap::new(),
+            refused: 0,
             generations: BTreeMap::new(),
             plans: BTreeMap::new(),
             next_plan: 0,
             targets: Vec::new(),
             later: BTreeMap::new(),
-            recorded: VecDeque::new(),
+            recorded: Vec::new(),
+            recorded_bytes: 0,
             played: VecDeque::new(),
             evidence: Evidence::default(),
             gone: false,
@@ -138,6 +142,7 @@ impl Mind {
             StrangerEvent::Refused(line) | StrangerEvent::Closed(line) => self.lost(line),
             StrangerEvent::Received(line, bytes) => self.received(line, bytes),
         }
+        self.evidence.look(now);
         if self.gone {
             self.hang_up();
         }
@@ -169,6 +174,7 @@ impl Mind {
 
     pub(super) fn close_line(&mut self, line: Line) {
         if self.lines.remove(&line).is_some() {
+            self.evidence.gone(line);
             self.out.push(StrangerAction::Close(line));
         }
     }
@@ -187,12 +193,10 @@ impl Mind {
 
     fn record(&mut self, line: Line, received: bool, packet: Vec<u8>) {
         if let Some(peer) = self.lines.get(&line).and_then(|wire| wire.peer)
-            && packet.len() <= LONGEST_RECORDED
+            && self.recorded_bytes + packet.len() <= MOST_RECORDED
         {
-            self.recorded.push_back(Recorded { peer, received, packet });
-            if self.recorded.len() > MOST_RECORDED {
-                self.recorded.pop_front();
-            }
+            self.recorded_bytes += packet.len();
+            self.recorded.push(Recorded { peer, received, packet });
         }
     }
 
@@ -226,7 +230,7 @@ impl Mind {
         while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let Later { line, packet, sid, number } = entry.remove();
             if let Some(held) = self.sessions.get_mut(&sid) {
-                held.outstanding.remove(&number);
+                held.settle(number);
             }
             self.send(line, packet);
         }
@@ -234,6 +238,6 @@ impl Mind {
 
     fn next_instant(&self) -> Option<Instant> {
         let plans = self.plans.values().filter_map(Plan::next_instant);
-        plans.chain(self.later.keys().map(|&(at, _)| at)).min()
+        plans.chain(self.later.keys().map(|&(at, _)| at)).chain(self.evidence.next_instant()).min()
     }
 }

@@ -11,7 +11,7 @@
 //! let mut world = World::new(7, Network::default());
 //! let node = world.add_node();
 //! let adversary = Adversary::new([1; 32]);
-//! adversary.play(Trick::OverlappingPieces, Target::of(&world, node));
+//! adversary.play(Trick::ContradictingPieces, Target::of(&world, node));
 //! adversary.enter(&mut world);
 //! world.run(Duration::from_secs(60), |_, _, _| {});
 //! assert!(world.notes().iter().any(|(_, _, note)| note.cause == Cause::ProtocolViolation));
@@ -24,11 +24,14 @@ mod answering;
 mod evidence;
 mod judge;
 mod lines;
+mod manner;
 mod moves;
 mod playing;
+mod said;
 mod sessions;
 mod source;
 mod trick;
+mod words;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -41,7 +44,8 @@ use crate::second::record;
 use crate::{NodeIndex, Stranger, StrangerAction, StrangerEvent, StrangerIndex, World};
 
 pub use judge::Judge;
-pub use trick::{Consequence, Manner, Trick, UnknownName};
+pub use manner::Manner;
+pub use trick::{Consequence, Trick, UnknownName};
 
 use lines::Mind;
 
@@ -76,7 +80,7 @@ pub struct Played {
     pub trick: Trick,
     /// The node has closed, or refused, a connection of it.
     pub closed: bool,
-    /// The node has answered a PING when it was over.
+    /// The node has acknowledged a PING when it was over.
     pub answered: bool,
 }
 
@@ -160,9 +164,9 @@ impl Adversary {
         self.0.borrow().evidence.proofs().to_vec()
     }
 
-    /// Whether the whole of a query with this body came from this node, and then DONE for it.
+    /// Whether the whole of a query with this body came from this node, and then CANCEL for it.
     pub fn was_told_that_nobody_waits(&self, asker: NodeId, body: &[u8]) -> bool {
-        self.0.borrow().evidence.heard(asker, body).is_some_and(|heard| heard.done)
+        self.0.borrow().evidence.heard(asker, body).is_some_and(|heard| heard.cancelled)
     }
 }
 

@@ -7,14 +7,13 @@ use std::time::Duration;
 use egtp::Instant;
 
 use super::lines::{Mind, Recorded};
-use super::moves::{Move, NO_PONG, Scope};
+use super::moves::{Move, Scope};
 use super::sessions::Sid;
 use super::trick::Trick;
 use super::{Played, Target};
 use crate::Line;
-use crate::second::crypto::seal;
 use crate::second::frame::Frame;
-use crate::second::packet::framed;
+use crate::second::packet::{Packet, framed};
 
 /// A trick that is not over.
 #[derive(Debug)]
@@ -31,8 +30,8 @@ pub(super) struct Plan {
     hello: Vec<u8>,
     /// The records that it has sent.
     records: Vec<Vec<u8>>,
-    /// What the node must answer when everything else is done.
-    last_ping: Option<u64>,
+    /// What the node must acknowledge when everything else is done.
+    last_ping: Option<(Sid, u64)>,
     closed: bool,
     answered: bool,
 }
@@ -50,6 +49,8 @@ enum Awaits {
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 /// So many records are repeated.
 const MOST_RECORDS: usize = 64;
+/// So many packets of other connections go out at once, the latest ones.
+const MOST_REPLAYED: usize = 256;
 /// So many results are kept.
 const MOST_PLAYED: usize = 1000;
 
@@ -130,25 +131,36 @@ impl Mind {
                 plan.awaits = Awaits::Nothing;
             }
         }
+        self.evidence.gone(line);
         self.lines.remove(&line);
     }
 
-    /// A handshake of a trick's has succeeded.
+    /// A handshake has succeeded. A record must follow, and a short one.
     pub(super) fn met(&mut self, line: Line, sid: Sid) {
-        if let Some(plan) = self.plan_of(line)
-            && plan.awaits == Awaits::Welcome
+        let Some(plan) = self.plan_of(line).filter(|plan| plan.awaits == Awaits::Welcome) else {
+            return self.say(line, sid, &[Frame::Ping]);
+        };
+        plan.sessions.push(sid);
+        plan.awaits = Awaits::Nothing;
+        plan.moves.push_front(Move::Say(vec![Frame::Ping]));
+        if plan.trick.breaks_rules()
+            && let Some(held) = self.sessions.get_mut(&sid)
         {
-            plan.sessions.push(sid);
-            plan.awaits = Awaits::Nothing;
-            // The first record in a session has to be a short one.
-            plan.moves.push_front(Move::Say(Vec::new()));
+            held.said.words.break_rules();
         }
     }
 
-    pub(super) fn ponged(&mut self, token: u64) {
-        if let Some(plan) = self.plans.values_mut().find(|plan| plan.last_ping == Some(token)) {
-            plan.answered = true;
-            plan.awaits = Awaits::Nothing;
+    /// Something was heard in a session, perhaps an ACK.
+    pub(super) fn acknowledged(&mut self, sid: Sid) {
+        let Some(held) = self.sessions.get(&sid) else { return };
+        for plan in self.plans.values_mut() {
+            if let Some((session, counter)) = plan.last_ping
+                && session == sid
+                && held.session.ledger.is_acknowledged(counter)
+            {
+                plan.answered = true;
+                plan.awaits = Awaits::Nothing;
+            }
         }
     }
 
@@ -159,7 +171,7 @@ impl Mind {
 
     fn step(&mut self, serial: u64) {
         let Some(plan) = self.plans.get_mut(&serial) else { return };
-        let target = plan.target;
+        let (target, session) = (plan.target, plan.sessions.last().copied());
         let Some(line) = plan.line() else {
             plan.awaits = Awaits::Connection;
             let line = self.open_line(serial, target);
@@ -172,79 +184,90 @@ impl Mind {
                 self.shake_hands(line, &target.key, face);
             }
             Move::HelloAgain => {
-                let hello = self.plans.get(&serial).map(|plan| plan.hello.clone()).unwrap_or_default();
+                let hello = plan.hello.clone();
                 self.send(line, hello);
             }
             Move::Bytes(bytes) => self.send_bytes(line, bytes),
-            Move::Say(frames) => self.play_record(serial, line, |mind, sid| mind.seal(sid, &frames)),
-            Move::SayBytes(bytes) => {
-                self.play_record(serial, line, |mind, sid| Some(mind.sessions.get_mut(&sid)?.session.seal(&bytes)));
+            Move::Redial | Move::DialAnother => {
+                plan.awaits = Awaits::Connection;
+                if next == Move::Redial {
+                    self.close_line(line);
+                }
+                let line = self.open_line(serial, target);
+                self.with_plan(serial, |plan| plan.lines.push(line));
             }
-            Move::SayAltered(frames) => self.play_record(serial, line, |mind, sid| {
-                let mut packet = mind.seal(sid, &frames)?;
-                *packet.last_mut()? ^= 1;
-                Some(packet)
-            }),
-            Move::SayUnder(counter, frames) => {
-                self.play_record(serial, line, |mind, sid| mind.seal_under(sid, counter, &frames));
-            }
+            Move::Wait(time) => plan.awaits = Awaits::Time(self.now + time),
             Move::PingInFirst => {
                 // If the first handshake came to nothing, the only session is the one that belongs here.
                 if let [first, _, ..] = plan.sessions[..] {
-                    let ping = Frame::Ping { token: self.source.number() | NO_PONG, asked: Vec::new() };
-                    self.say(line, first, &[ping]);
-                }
-            }
-            Move::Counter(counter) => {
-                if let Some(&sid) = plan.sessions.last()
-                    && let Some(held) = self.sessions.get_mut(&sid)
-                {
-                    held.session.counter = counter;
-                }
-            }
-            Move::RenameSession(name) => {
-                if let Some(&sid) = plan.sessions.last()
-                    && let Some(held) = self.sessions.get_mut(&sid)
-                {
-                    held.session.peer_sid = name;
+                    self.say(line, first, &[Frame::Ping]);
                 }
             }
             Move::RecordsAgain => {
-                for packet in plan.records.clone() {
-                    self.send(line, packet);
-                }
+                let records = plan.records.clone();
+                self.replay(line, records);
             }
             Move::RecordedElsewhere => self.send_recorded(line, |recorded, peer| recorded.peer != peer),
             Move::RecordedFromTarget => {
                 self.send_recorded(line, |recorded, peer| recorded.peer == peer && recorded.received);
             }
-            Move::Redial => {
-                plan.awaits = Awaits::Connection;
-                self.close_line(line);
-                let line = self.open_line(serial, target);
-                self.with_plan(serial, |plan| plan.lines.push(line));
+            Move::RecordedEver(count) => self.send_drawn(line, count),
+            next => {
+                if let Some(sid) = session {
+                    self.step_in_session(serial, line, sid, next);
+                }
             }
-            Move::DialAnother => {
-                plan.awaits = Awaits::Connection;
-                let line = self.open_line(serial, target);
-                self.with_plan(serial, |plan| plan.lines.push(line));
+        }
+    }
+
+    fn step_in_session(&mut self, serial: u64, line: Line, sid: Sid, next: Move) {
+        let Some(held) = self.sessions.get_mut(&sid) else { return };
+        let session = &mut held.session;
+        match next {
+            Move::Say(frames) => {
+                let packet = self.seal(line, sid, &frames);
+                self.play_record(serial, line, packet);
             }
-            Move::Wait(time) => plan.awaits = Awaits::Time(self.now + time),
+            Move::SayBytes(bytes) => {
+                let packet = session.seal(&bytes);
+                self.play_record(serial, line, Some(packet));
+            }
+            Move::SayAltered(frames) => {
+                let mut packet = session.seal_under(session.counter, &Frame::encode_all(&frames));
+                packet[20] ^= 1;
+                session.counter += 1;
+                self.play_record(serial, line, Some(packet));
+            }
+            Move::SayInVain(frames) => {
+                let packet = session.seal_under(session.counter, &Frame::encode_all(&frames));
+                session.counter += 1;
+                self.play_record(serial, line, Some(packet));
+            }
+            Move::SayUnder(counter, frames) => {
+                let packet = session.seal_under(counter, &Frame::encode_all(&frames));
+                self.play_record(serial, line, Some(packet));
+            }
+            Move::Counter(counter) => session.counter = counter,
+            Move::RenameSession(name) => session.peer_sid = name,
+            Move::Acknowledge(acks) => held.acks = acks,
+            Move::AcknowledgeNow => self.acknowledge(line, sid),
+            Move::SayStale => {
+                let counter = session.ledger.opened().last().copied().unwrap_or(0);
+                self.send(line, Packet::Stale { sid, counter }.encode());
+            }
+            _ => {}
         }
     }
 
     /// A PING at the end shows whether the node goes on with it; then everything is closed.
     fn finish(&mut self, serial: u64, line: Line) {
-        let Some(plan) = self.plans.get(&serial) else { return };
-        let session = plan.sessions.last().copied().filter(|sid| self.sessions.contains_key(sid));
-        if let (Some(sid), None, true) = (session, plan.last_ping, self.lines.contains_key(&line)) {
-            let token = self.source.number() & !NO_PONG;
-            let until = self.now + LAST_ANSWER;
-            self.with_plan(serial, |plan| {
-                plan.last_ping = Some(token);
-                plan.awaits = Awaits::Time(until);
-            });
-            return self.say(line, sid, &[Frame::Ping { token, asked: Vec::new() }]);
+        let Some(plan) = self.plans.get_mut(&serial) else { return };
+        if let (Some(&sid), None, true) = (plan.sessions.last(), plan.last_ping, self.lines.contains_key(&line))
+            && let Some(held) = self.sessions.get(&sid)
+        {
+            plan.last_ping = Some((sid, held.session.counter));
+            plan.awaits = Awaits::Time(self.now + LAST_ANSWER);
+            return self.say(line, sid, &[Frame::Ping]);
         }
         let Some(plan) = self.plans.remove(&serial) else { return };
         for line in plan.lines {
@@ -262,39 +285,54 @@ impl Mind {
         }
     }
 
-    /// Seals a record in the trick's present session, sends it, and keeps it to be repeated.
-    fn play_record(&mut self, serial: u64, line: Line, seal: impl FnOnce(&mut Self, Sid) -> Option<Vec<u8>>) {
-        let sid = self.plans.get(&serial).and_then(|plan| plan.sessions.last().copied());
-        if let Some(packet) = sid.and_then(|sid| seal(self, sid)) {
-            self.with_plan(serial, |plan| {
-                if plan.records.len() < MOST_RECORDS {
-                    plan.records.push(packet.clone());
-                }
-            });
-            self.send(line, packet);
+    /// Sends a record, and keeps it to be repeated.
+    fn play_record(&mut self, serial: u64, line: Line, packet: Option<Vec<u8>>) {
+        let Some(packet) = packet else { return };
+        self.with_plan(serial, |plan| {
+            if plan.records.len() < MOST_RECORDS {
+                plan.records.push(packet.clone());
+            }
+        });
+        self.send(line, packet);
+    }
+
+    /// Sends what was sent before. Whatever of it the node has not opened it may open now.
+    fn replay(&mut self, line: Line, packets: Vec<Vec<u8>>) {
+        let peer = self.lines.get(&line).and_then(|wire| wire.peer);
+        for held in self.sessions.values_mut().filter(|held| Some(held.peer) == peer) {
+            held.said.replay(line);
         }
-    }
-
-    /// A record under any counter, with the key of the first epoch.
-    fn seal_under(&self, sid: Sid, counter: u64, frames: &[Frame]) -> Option<Vec<u8>> {
-        let session = &self.sessions.get(&sid)?.session;
-        let header = [&[2, 4][..], &session.peer_sid, &counter.to_be_bytes()].concat();
-        let plaintext: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
-        let sealed = seal(&session.send_key, counter, &header, &plaintext);
-        Some([header, sealed].concat())
-    }
-
-    fn send_recorded(&mut self, line: Line, which: impl Fn(&Recorded, [u8; 20]) -> bool) {
-        let Some(peer) = self.lines.get(&line).and_then(|wire| wire.peer) else { return };
-        let packets: Vec<Vec<u8>> = self
-            .recorded
-            .iter()
-            .filter(|recorded| which(recorded, peer))
-            .map(|recorded| recorded.packet.clone())
-            .collect();
         for packet in packets {
             self.send_bytes(line, framed(&packet));
         }
+    }
+
+    /// The latest packets of those that were recorded.
+    fn send_recorded(&mut self, line: Line, which: impl Fn(&Recorded, [u8; 20]) -> bool) {
+        let Some(peer) = self.lines.get(&line).and_then(|wire| wire.peer) else { return };
+        let recorded = self.recorded.iter().rev().filter(|recorded| which(recorded, peer)).take(MOST_REPLAYED);
+        let mut packets: Vec<Vec<u8>> = recorded.map(|recorded| recorded.packet.clone()).collect();
+        packets.reverse();
+        self.replay(line, packets);
+    }
+
+    /// So many of all the records that were ever sent to whom this line leads, in any order.
+    fn send_drawn(&mut self, line: Line, count: usize) {
+        let peer = self.lines.get(&line).and_then(|wire| wire.peer);
+        let is_sealed = |packet: &[u8]| matches!(Packet::parse(packet), Some(Packet::Sealed { .. }));
+        let all: Vec<usize> = (0..self.recorded.len())
+            .filter(|&at| {
+                let recorded = &self.recorded[at];
+                Some(recorded.peer) == peer && !recorded.received && is_sealed(&recorded.packet)
+            })
+            .collect();
+        let mut packets = Vec::new();
+        for _ in 0..count.min(all.len()) {
+            let drawn = self.source.number() % all.len() as u64;
+            let at = all[usize::try_from(drawn).unwrap_or(0)];
+            packets.push(self.recorded[at].packet.clone());
+        }
+        self.replay(line, packets);
     }
 
     /// The HELLO that a trick has sent, to be sent again.

@@ -4,16 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use egtp::Instant;
 
+use super::answering::Asked;
 use super::lines::{Handshake, Mind, Retries, Wire};
-use super::moves::{Face, NO_PONG};
-use super::trick::Manner;
+use super::manner::{Acks, Manner};
+use super::moves::Face;
+use super::said::{Opened, Said};
+use super::words::Words;
 use crate::Line;
 use crate::second::Key;
-use crate::second::frame::Frame;
+use crate::second::ack::naming;
+use crate::second::frame::{Frame, OF_QUERY, Run};
 use crate::second::handshake::{HelloPayload, Initiator, Responder, WelcomePayload};
 use crate::second::identity::node_id;
 use crate::second::packet::Packet;
-use crate::second::session::Session;
+use crate::second::parts::Parts;
+use crate::second::session::{Session, Unheard};
 
 /// A session's name.
 pub(super) type Sid = [u8; 8];
@@ -27,38 +32,41 @@ pub(super) struct Held {
     pub(super) clock: Instant,
     /// How many queries it lets the peer have outstanding.
     pub(super) allowed: usize,
-    /// The counters that have come, the latest of them.
-    counters: BTreeSet<u64>,
-    /// The numbers that the peer has used, the latest of them.
-    pub(super) numbers: BTreeSet<u64>,
-    /// Those of them that the peer waits for.
+    /// The numbers of the queries that the peer waits for.
     pub(super) outstanding: BTreeSet<u64>,
-    /// What has come in pieces so far.
+    /// The numbers that it has answered or refused, the latest of them.
+    answered: BTreeSet<u64>,
+    /// What the peer asks.
     pub(super) assemblies: BTreeMap<u64, Assembly>,
-    /// The numbers that it has used itself.
-    asked: BTreeSet<u64>,
-    /// What the peer has answered to them.
-    replies: BTreeMap<u64, [u8; 20]>,
+    pub(super) said: Said,
+    pub(super) acks: Acks,
+    /// The counters of the peer's records that hold nothing but a PING, the latest of them.
+    pings: BTreeSet<u64>,
+    /// What is to be answered once the peer is heard again.
+    pub(super) owed: Vec<Asked>,
 }
 
-/// A query that comes in pieces.
+/// A query of the peer's.
 #[derive(Debug)]
 pub(super) struct Assembly {
-    pub(super) flags: u8,
-    pub(super) until: u32,
-    pub(super) total: u32,
-    pub(super) bytes: Vec<u8>,
+    /// What its first part says of it.
+    pub(super) head: Option<(u8, u32)>,
+    pub(super) parts: Parts,
+    /// It has come whole, and was answered or not.
+    pub(super) asked: Option<Asked>,
 }
 
 /// The answer to a HELLO.
 #[derive(Debug)]
 pub(super) struct Welcomed {
-    ephemeral: Key,
+    noise: Vec<u8>,
     packet: Vec<u8>,
 }
 
-/// What is remembered of a session's past, for each kind of thing, and of PINGs in all of them.
-const MEMORY: usize = 4096;
+/// What is remembered of whole queries, and of PINGs.
+const MEMORY: usize = 64;
+/// What is remembered of the numbers that it has answered.
+const NUMBERS: usize = 4096;
 const SESSIONS: usize = 256;
 const WELCOMED: usize = 16;
 /// What it gives for a cookie, and how many of those a node takes for one handshake.
@@ -66,9 +74,11 @@ const COOKIE: [u8; 16] = [7; 16];
 const MOST_RETRIES: usize = 4;
 /// As many as a peer may have outstanding unless the manner says otherwise.
 const ALLOWED: u16 = 100;
+/// How long a WELCOME's Noise message is.
+const WELCOME: usize = 64;
 
 impl Mind {
-    /// Begins a handshake on a line that it has dialled.
+    /// Begins a handshake on a line.
     pub(super) fn shake_hands(&mut self, line: Line, responder: &Key, face: Face) {
         let me = if face == Face::First { self.me } else { self.alias };
         let (isid, ephemeral) = (self.source.number().to_be_bytes(), self.source.bytes());
@@ -103,13 +113,12 @@ impl Mind {
         };
         let generation = self.generations.entry(peer).or_default();
         *generation = answer.generation.max(*generation);
-        self.keep(isid, Session::of_initiator(&keys, answer.rsid), peer, usize::MAX);
+        self.keep(isid, Session::of_initiator(&keys, answer.rsid), peer, usize::MAX, Acks::Honest);
         self.met(line, isid);
     }
 
     pub(super) fn hello(&mut self, line: Line, isid: Sid, noise: &[u8]) {
-        let Some(&ephemeral) = noise.first_chunk() else { return };
-        if let Some(welcomed) = self.welcomed.iter().find(|welcomed| welcomed.ephemeral == ephemeral) {
+        if let Some(welcomed) = self.welcomed.iter().find(|welcomed| welcomed.noise == noise) {
             let packet = welcomed.packet.clone();
             return self.send(line, packet);
         }
@@ -122,34 +131,60 @@ impl Mind {
         if let Some(wire) = self.lines.get_mut(&line) {
             wire.peer = Some(peer);
         }
-        let mut max_outstanding = ALLOWED;
-        match self.manner {
-            Manner::WelcomesNever => return,
-            Manner::BusyForEver => return self.send(line, Packet::Busy { isid, code: 1, wait_secs: 1 }.encode()),
-            Manner::RetryForEver => return self.say_retry(line, isid),
-            Manner::WelcomesWrongly => {
-                return self.send(line, Packet::Welcome { isid, noise: vec![7; 72] }.encode());
-            }
-            Manner::WelcomesAnother => {
-                return self.send(line, Packet::Welcome { isid: *b"another.", noise: vec![7; 72] }.encode());
-            }
-            Manner::AllowsOne => max_outstanding = 1,
-            _ => {}
+        if self.manner == Manner::CrossesHello {
+            self.shake_hands(line, &hello.key, Face::First);
         }
+        if self.is_put_off(line, isid) {
+            return;
+        }
+        let max_outstanding = if self.manner == Manner::AllowsOne { 1 } else { ALLOWED };
         let held = self.held_of(peer, &hello.asked);
         let generation = self.generations.entry(peer).or_default();
         *generation = hello.generation.max(*generation).saturating_add(1);
         let generation = *generation;
         let rsid = self.source.number().to_be_bytes();
-        let answer = WelcomePayload { rsid, generation, held, boot: 1, max_outstanding };
-        let Some((noise, keys)) = responder.answer(self.source.bytes(), &answer.encode()) else { return };
-        let packet = Packet::Welcome { isid, noise }.encode();
-        self.keep(rsid, Session::of_responder(&keys, isid), peer, usize::from(max_outstanding));
-        self.welcomed.push_back(Welcomed { ephemeral, packet: packet.clone() });
+        let answer = WelcomePayload { rsid, generation, held, max_outstanding };
+        let Some((answer, keys)) = responder.answer(self.source.bytes(), &answer.encode()) else { return };
+        let packet = Packet::Welcome { isid, noise: answer }.encode();
+        let acks = self.manner.acks();
+        self.keep(rsid, Session::of_responder(&keys, isid), peer, usize::from(max_outstanding), acks);
+        self.welcomed.push_back(Welcomed { noise: noise.to_vec(), packet: packet.clone() });
         if self.welcomed.len() > WELCOMED {
             self.welcomed.pop_front();
         }
         self.send(line, packet);
+    }
+
+    /// Whether a HELLO gets something else than its WELCOME, or nothing.
+    fn is_put_off(&mut self, line: Line, isid: Sid) -> bool {
+        match self.manner {
+            Manner::WelcomesNever => {}
+            Manner::BusyForEver => self.say_busy(line, isid),
+            Manner::RetryForEver => self.say_retry(line, isid),
+            Manner::WelcomesWrongly => self.send(line, Packet::Welcome { isid, noise: vec![7; WELCOME] }.encode()),
+            Manner::WelcomesAnother => {
+                self.send(line, Packet::Welcome { isid: *b"another.", noise: vec![7; WELCOME] }.encode());
+            }
+            Manner::PutsOff => {
+                let times = self.put_off.entry(isid).or_default();
+                *times += 1;
+                let times = *times;
+                if self.put_off.len() > MEMORY {
+                    self.put_off.pop_first();
+                }
+                match times {
+                    1 => self.say_busy(line, isid),
+                    2 => self.say_retry(line, isid),
+                    _ => return false,
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn say_busy(&mut self, line: Line, isid: Sid) {
+        self.send(line, Packet::Busy { isid, code: 1, wait: 10 }.encode());
     }
 
     fn say_retry(&mut self, line: Line, isid: Sid) {
@@ -174,61 +209,59 @@ impl Mind {
     }
 
     /// Which of the sessions that a peer asks about it still holds.
-    pub(super) fn held_of(&self, peer: [u8; 20], asked: &[Sid]) -> u8 {
+    fn held_of(&self, peer: [u8; 20], asked: &[Sid]) -> u8 {
         let holds = |sid: &Sid| self.sessions.get(sid).is_some_and(|held| held.peer == peer);
         asked.iter().enumerate().fold(0, |bits, (at, sid)| bits | u8::from(holds(sid)) << at)
     }
 
-    fn keep(&mut self, sid: Sid, session: Session, peer: [u8; 20], allowed: usize) {
+    fn keep(&mut self, sid: Sid, session: Session, peer: [u8; 20], allowed: usize, acks: Acks) {
         if self.sessions.len() >= SESSIONS {
             // Which one goes does not matter: a peer may forget sessions as it likes.
             self.sessions.pop_first();
+        }
+        let mut words = Words::addressed_to([self.me, self.alias].map(|identity| identity.node_id()));
+        if matches!(acks, Acks::PassOver | Acks::Everything) {
+            words.break_rules();
         }
         let held = Held {
             session,
             peer,
             clock: self.now,
             allowed,
-            counters: BTreeSet::new(),
-            numbers: BTreeSet::new(),
             outstanding: BTreeSet::new(),
+            answered: BTreeSet::new(),
             assemblies: BTreeMap::new(),
-            asked: BTreeSet::new(),
-            replies: BTreeMap::new(),
+            said: Said::with(words),
+            acks,
+            pings: BTreeSet::new(),
+            owed: Vec::new(),
         };
         self.sessions.insert(sid, held);
     }
 
-    /// A record of these frames.
-    pub(super) fn seal(&mut self, sid: Sid, frames: &[Frame]) -> Option<Vec<u8>> {
+    /// A record of these frames, for a line.
+    pub(super) fn seal(&mut self, line: Line, sid: Sid, frames: &[Frame]) -> Option<Vec<u8>> {
         let held = self.sessions.get_mut(&sid)?;
+        held.said.say(line, frames);
+        let packet = held.session.say(frames);
         for frame in frames {
             match frame {
-                Frame::Query { number, .. } => {
-                    insert(&mut held.asked, *number);
-                }
-                Frame::Ping { token, .. } => {
-                    self.pings.push_back(*token);
-                    if self.pings.len() > MEMORY {
-                        self.pings.pop_front();
-                    }
+                // Whoever is told so may ask the same again under another number, or in another session.
+                Frame::Refuse { number, code: 2..=5 | 8 | 9, .. } => self.evidence.give_back(sid, *number),
+                Frame::Break { base, bitmap, .. } => {
+                    self.evidence.give_back_all(sid, |number| !is_taken(*base, bitmap, number));
+                    // What still comes in it is lost.
+                    self.sessions.remove(&sid);
                 }
                 _ => {}
             }
-        }
-        let plaintext: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
-        let packet = held.session.seal(&plaintext);
-        if frames.iter().any(|frame| matches!(frame, Frame::Break { .. })) {
-            // It says that nothing was taken: what came in the session may come again, and what still comes in it is lost.
-            self.evidence.give_back(sid);
-            self.sessions.remove(&sid);
         }
         Some(packet)
     }
 
     /// Sends a record of these frames.
     pub(super) fn say(&mut self, line: Line, sid: Sid, frames: &[Frame]) {
-        if let Some(packet) = self.seal(sid, frames) {
+        if let Some(packet) = self.seal(line, sid, frames) {
             self.send(line, packet);
         }
     }
@@ -238,109 +271,121 @@ impl Mind {
             let counter = packet.get(10..18).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
             return self.send(line, Packet::Stale { sid, counter }.encode());
         };
-        let Some((counter, plaintext)) = held.session.open(packet) else {
-            return self.evidence.proof(self.now, "sent a record that does not open");
+        let (counter, frames) = match held.session.hear(packet) {
+            Ok(heard) => heard,
+            Err(Unheard::Unopened) => return self.evidence.proof(self.now, "sent a record that does not open"),
+            Err(Unheard::Dropped(counter)) => {
+                let what = format!("sent two records under counter {counter}, or one below the window");
+                return self.evidence.proof(self.now, what);
+            }
+            Err(Unheard::Malformed(counter)) => {
+                return self.evidence.proof(self.now, format!("sent record {counter}, which is malformed"));
+            }
         };
-        if !insert(&mut held.counters, counter) {
-            self.evidence.proof(self.now, format!("sent two records under counter {counter}"));
+        let open: BTreeSet<Line> = self.lines.keys().copied().collect();
+        let opened = Opened { line, counter, frames: &frames, ledger: &held.session.ledger, open: &open };
+        for finding in held.said.hear(&opened) {
+            self.evidence.found(self.now, finding);
         }
-        let Some(frames) = Frame::parse_all(&plaintext) else {
-            return self.evidence.proof(self.now, "sent a record of no frames that there are");
-        };
-        for frame in frames {
+        if frames == [Frame::Ping] {
+            held.pings.insert(counter);
+            if held.pings.len() > MEMORY {
+                held.pings.pop_first();
+            }
+        }
+        for frame in &frames {
             self.frame(line, sid, frame);
+        }
+        if frames.iter().any(Frame::asks_for_ack) {
+            self.acknowledge(line, sid);
+        }
+        self.pay(line, sid);
+        self.acknowledged(sid);
+    }
+
+    /// Says, in its manner, what it has opened.
+    pub(super) fn acknowledge(&mut self, line: Line, sid: Sid) {
+        let (Some(held), true) = (self.sessions.get(&sid), self.lines.contains_key(&line)) else { return };
+        let opened = held.session.ledger.opened();
+        let ack = match held.acks {
+            Acks::Honest => held.session.ack(),
+            Acks::Never => None,
+            Acks::PassOver => naming(&(opened & &held.pings), 0),
+            Acks::Everything => opened.last().map(|&largest| {
+                let length = u16::try_from(largest + 1).unwrap_or(u16::MAX);
+                Frame::Ack { largest, delay: 0, runs: vec![Run { length, gap: 0 }] }
+            }),
+        };
+        if let Some(ack) = ack {
+            self.say(line, sid, &[ack]);
         }
     }
 
-    fn frame(&mut self, line: Line, sid: Sid, frame: Frame) {
+    fn frame(&mut self, line: Line, sid: Sid, frame: &Frame) {
         let Some(held) = self.sessions.get_mut(&sid) else { return };
-        let peer = held.peer;
         match frame {
             Frame::Query { number, flags, until, total, part } => {
-                if !insert(&mut held.numbers, number) {
-                    self.evidence.proof(self.now, format!("used number {number} twice"));
-                    return;
+                if !held.answered.contains(number) {
+                    held.outstanding.insert(*number);
                 }
-                held.outstanding.insert(number);
                 if held.outstanding.len() > held.allowed {
                     let proof =
                         format!("has {} queries outstanding, and may have {}", held.outstanding.len(), held.allowed);
                     self.evidence.proof(self.now, proof);
                 }
-                held.assemblies.insert(number, Assembly { flags, until, total, bytes: part });
-                self.if_whole(line, sid, number);
+                self.part(line, sid, *number, Some((*flags, *until)), (*total, 0, part));
             }
-            Frame::Piece { of: 1, number, offset, part } => {
-                if let Some(assembly) = held.assemblies.get_mut(&number) {
-                    if assembly.bytes.len() == usize::try_from(offset).unwrap_or(usize::MAX) {
-                        assembly.bytes.extend(part);
-                    } else {
-                        self.evidence.proof(self.now, format!("sent the pieces of query {number} out of order"));
-                    }
-                    self.if_whole(line, sid, number);
-                }
+            Frame::Piece { of: OF_QUERY, number, total, offset, part } => {
+                self.part(line, sid, *number, None, (*total, *offset, part));
             }
-            Frame::Done { base, bitmap } => {
-                for number in (0..64).filter(|bit| bitmap & (1 << bit) != 0).map(|bit| base.saturating_add(bit)) {
-                    held.outstanding.remove(&number);
-                    held.assemblies.remove(&number);
-                    self.evidence.done(sid, number);
-                }
+            Frame::Cancel { number } => {
+                held.outstanding.remove(number);
+                held.assemblies.remove(number);
+                self.evidence.cancelled(sid, *number);
             }
-            Frame::Ping { token, asked } => {
-                let held = self.held_of(peer, &asked);
-                self.say(line, sid, &[Frame::Pong { token, held }]);
-            }
-            Frame::Pong { token, held: sessions } => {
-                // None of its PINGs that is answered asks about any.
-                if sessions != 0 {
-                    self.evidence.proof(self.now, "says that it holds sessions that it was not asked about");
-                }
-                let asked = self.pings.iter().position(|&ping| ping == token).and_then(|at| self.pings.remove(at));
-                if asked.is_none() || token & NO_PONG != 0 {
-                    self.evidence.proof(self.now, "answered a PING twice, or one in a record that had to be dropped");
-                }
-                self.ponged(token);
-            }
-            Frame::Leave { step: 0 } => self.say(line, sid, &[Frame::Leave { step: 1 }]),
             Frame::Break { .. } => {
                 self.sessions.remove(&sid);
             }
-            Frame::Drained => {
-                // It asks nothing more in it either.
-                self.say(line, sid, &[Frame::Drained]);
-                self.sessions.remove(&sid);
-            }
-            Frame::Ack { number, .. } | Frame::Refuse { number, .. } | Frame::Gone { number, .. } => {
-                self.about(sid, number);
-            }
-            Frame::Reply { number, part, .. } => {
-                let id = crate::second::message::id(&part);
-                if *held.replies.entry(number).or_insert(id) != id {
-                    self.evidence.proof(self.now, format!("answered number {number} twice"));
-                }
-                if held.replies.len() > MEMORY {
-                    held.replies.pop_first();
-                }
-                self.about(sid, number);
-            }
-            Frame::Piece { .. } | Frame::Leave { .. } => {}
+            Frame::Reply { .. } | Frame::Piece { .. } | Frame::Refuse { .. } | Frame::Ack { .. } | Frame::Ping => {}
         }
     }
 
-    /// The peer says something of a number of this adversary's.
-    fn about(&mut self, sid: Sid, number: u64) {
-        if self.sessions.get(&sid).is_some_and(|held| !held.asked.contains(&number)) {
-            self.evidence.proof(self.now, format!("speaks of number {number}, which was never used"));
+    /// A part of a query has come, perhaps the first one, which says what it is.
+    fn part(&mut self, line: Line, sid: Sid, number: u64, head: Option<(u8, u32)>, part: (u32, u32, &[u8])) {
+        let Some(held) = self.sessions.get_mut(&sid) else { return };
+        let (total, offset, bytes) = part;
+        if held.assemblies.len() > 2 * MEMORY {
+            let is_whole = |assembly: &&u64| held.assemblies[assembly].asked.is_some();
+            if let Some(&oldest) = held.assemblies.keys().find(is_whole) {
+                held.assemblies.remove(&oldest);
+            }
+        }
+        let new = || Assembly { head: None, parts: Parts::of(total), asked: None };
+        let assembly = held.assemblies.entry(number).or_insert_with(new);
+        let says_otherwise = head.is_some() && assembly.head.is_some() && head != assembly.head;
+        assembly.head = assembly.head.or(head);
+        if assembly.parts.add(total, offset, bytes).is_err() || says_otherwise {
+            let what = format!("used number {number} twice, or contradicts itself in it");
+            return self.evidence.proof(self.now, what);
+        }
+        self.if_whole(line, sid, number);
+    }
+}
+
+impl Held {
+    /// The peer waits no more for what it has asked under this number, as soon as it hears what is sent now.
+    pub(super) fn settle(&mut self, number: u64) {
+        self.outstanding.remove(&number);
+        self.answered.insert(number);
+        if self.answered.len() > NUMBERS {
+            self.answered.pop_first();
         }
     }
 }
 
-/// Remembers one more; says whether it is new. The lowest is forgotten when there are too many.
-fn insert(set: &mut BTreeSet<u64>, value: u64) -> bool {
-    let new = set.insert(value);
-    if set.len() > MEMORY {
-        set.pop_first();
-    }
-    new
+/// Whether a BREAK says that a number was taken.
+pub(super) fn is_taken(base: u64, bitmap: &[u8; 128], number: u64) -> bool {
+    let Some(at) = number.checked_sub(base) else { return true };
+    let byte = usize::try_from(at / 8).ok().and_then(|at| bitmap.get(at));
+    byte.is_some_and(|byte| byte >> (at % 8) & 1 == 1)
 }

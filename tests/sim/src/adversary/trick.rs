@@ -11,11 +11,12 @@ use egtp::Cause;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Trick {
-    /// Is silent on a connection that it has opened. Whoever dials speaks first, within 10 s (section 15): closed after that.
+    /// Is silent on a connection that it has opened. Nobody is proved on it within 10 s (section 15): closed after that.
     SilentAfterConnect,
     /// Sends half a HELLO and no more. Closed after 10 s (section 15).
     HalfPacket,
-    /// Sends a HELLO and no record. The session stays tentative (section 7): forgotten after 10 s, and the connection closed.
+    /// Sends a HELLO and no record. The session stays tentative until its place is needed (section 8); the connection is closed
+    /// after 10 s.
     SilentAfterWelcome,
     /// Announces a packet of no bytes (section 5). Closed at once.
     EmptyPacket,
@@ -39,12 +40,16 @@ pub enum Trick {
     WeakKey,
     /// Sets a flag without meaning in a HELLO (section 7). Closed.
     HelloFlag,
-    /// Repeats its HELLO while the session is in use (section 7). Allowed: another tentative session, forgotten after 10 s.
+    /// Repeats its HELLO while the session is in use (section 7). Allowed: another tentative session.
     HelloAgain,
+    /// Shakes hands twice on one connection (section 7), and asks in both sessions. Allowed.
+    TwoHandshakes,
     /// Answers a HELLO that nobody has sent (section 7). Dropped.
     WelcomeUnasked,
     /// Says RETRY, BUSY and STALE about handshakes and sessions that there are not (sections 7 and 8). Hints about nothing: dropped.
     HintsUnasked,
+    /// Says STALE about a session that it holds (section 8). The node asks by a HELLO, and hears that it is held.
+    StaleHint,
     /// Sends a record before the handshake (section 8). Answered with STALE, and closed after 10 s.
     RecordBeforeHandshake,
     /// Sends what it has recorded on its connections with other nodes, as somebody on the path could (sections 7 and 8).
@@ -67,39 +72,48 @@ pub enum Trick {
     OversizedPart,
     /// Announces a message of more than 4,000,131 bytes (section 10). BREAK 4, and closed.
     OversizedMessage,
-    /// Sends a DONE about numbers beyond the last (section 10). BREAK 4, and closed.
-    DoneBeyondNumbers,
+    /// Sends some frame with some other value out of range (section 10). BREAK 4, and closed.
+    ValueOutOfRange,
     /// Sends a BREAK about numbers beyond the last (section 10). BREAK 4, and closed.
     BreakBeyondNumbers,
-    /// Asks about three sessions in one PING (section 10). BREAK 4, and closed.
-    LongPing,
-    /// Answers a PING that nobody has sent (section 10). Ignored.
-    PongUnasked,
-    /// Answers a proposal to leave that nobody has made (section 15). The connection ends once nothing is under way on it.
-    LeaveUnasked,
-    /// Proposes to leave, and stays (section 15). The node closes the connection in the end.
-    LeaveAndStay,
-    /// Acknowledges a query that it was never asked (section 11). BREAK 4, and closed.
+    /// Ends a session with a BREAK that says anything (sections 8 and 10), and makes another. Believed.
+    BreakOfAnything,
+    /// Acknowledges records that were never sealed (section 13). BREAK 4, and closed.
     UnknownAck,
-    /// Answers a query that it was never asked (section 11). BREAK 4, and closed.
+    /// Sends an ACK whose runs go below 0 or touch each other (section 10). BREAK 4, and closed.
+    MalformedAck,
+    /// Says the same ACK 1,000 times (section 13). Allowed.
+    AckFlood,
+    /// Asks, and acknowledges no answer (section 15). The node asks whether it is there; closed after a while.
+    AcknowledgesNothing,
+    /// Asks, goes without acknowledging the answers, and acknowledges them when it is back (section 13). An ACK of a record that was
+    /// given up as lost counts.
+    AcknowledgesLate,
+    /// Answers a query that it was never asked, with any code (section 11). BREAK 4, and closed.
     UnknownReply,
-    /// Refuses a query that it was never asked (section 11). BREAK 4, and closed.
+    /// Sends a later part of an answer to a query that it was never asked (section 11). BREAK 4, and closed.
+    UnknownPiece,
+    /// Refuses a query that it was never asked, with any code (section 11). BREAK 4, and closed.
     UnknownRefuse,
-    /// Says that a query that it was never asked is gone (section 11). BREAK 4, and closed.
-    UnknownGone,
-    /// Sends a piece that covers what has come in part (section 13). BREAK 4, and closed.
+    /// Sends parts that overlap and say the same (section 12), the last one first. Put together, and answered.
     OverlappingPieces,
-    /// Sends a piece that says something else than what has come (section 13). BREAK 4, and closed.
+    /// Sends a piece that says something else than what has come (section 12). BREAK 4, and closed.
     ContradictingPieces,
-    /// Sends a piece that goes beyond the total (section 13). BREAK 4, and closed.
+    /// Sends a piece that goes beyond the total (section 10). BREAK 4, and closed.
     PieceBeyondTotal,
-    /// Sends more than 256 stretches that wait for something before them (section 13). BREAK 4, and closed.
+    /// Sends a piece that names another total (section 12). BREAK 4, and closed.
+    OtherTotal,
+    /// Sends the first part again with another deadline (section 12). BREAK 4, and closed.
+    OtherDeadline,
+    /// Sends more than 1,024 stretches that stand apart (section 12). BREAK 4, and closed.
     ScatteredPieces,
-    /// Sends pieces of a message that it has not begun (section 13). Ignored.
+    /// Sends pieces of a message that never begins (section 12). Refused after 30 s.
     PieceOfNothing,
-    /// Begins messages and goes on with none (section 13). Dropped after 30 s, and their numbers refused.
+    /// Begins messages and goes on with none (section 11). Refused after 30 s.
     UnfinishedPieces,
-    /// Begins a message and gives the session up (sections 8 and 13). What has come of it is forgotten.
+    /// Begins more long messages than there is memory for (section 12). REFUSE 4.
+    CrowdingPieces,
+    /// Begins a message and gives the session up (sections 8 and 11). What has come of it is forgotten.
     BrokenOffPieces,
     /// Asks with a message for somebody else (section 11). REFUSE 7.
     ForAnother,
@@ -115,15 +129,19 @@ pub enum Trick {
     PastDeadline,
     /// Asks for a type that nobody serves (section 11). REFUSE 1.
     UnknownType,
-    /// Asks something else under a number that was taken (section 11). GONE or ACK; it does not run.
+    /// Asks something else under a number that was taken (section 11). It does not run, and nothing is said.
     NumberTwice,
-    /// Asks under a number far above the others, and then under the ones that are now below the table (section 11). GONE 1.
+    /// Asks under a number far above the others, and then under the ones that are now below the table (section 11). REFUSE 10.
     NumberBelow,
     /// Asks under the last number that there is (section 11). Taken like any other.
     LastNumber,
-    /// Withdraws a number and then uses it (section 11). REFUSE 9.
+    /// Cancels a number and then uses it (section 11). REFUSE 9.
     WithdrawnNumber,
-    /// Asks the same under the same number over a new connection (section 11). GONE 3; it does not run again.
+    /// Cancels the last number that there is, and then uses the first (section 11). REFUSE 10.
+    WithdrawnLastNumber,
+    /// Cancels what a handler has (section 11). The handler is told.
+    WithdrawnWhileRunning,
+    /// Asks the same under the same number over a new connection (section 11). It does not run again.
     NumberAgainAfterRedial,
     /// Sends another record under a counter that was used (section 9). Dropped.
     CounterTwice,
@@ -144,8 +162,10 @@ pub enum Trick {
     ReplayAfterRedial,
     /// Sends everything a second time after a new handshake (section 9). Records are dropped.
     ReplayInNewSession,
-    /// Sends the HELLO of a session that is in use over a new connection (section 7). A tentative session, forgotten after
-    /// 10 s with the connection.
+    /// Sends again whatever it has ever sent to this node in a session (sections 8 and 9). Records are dropped, or answered with STALE.
+    ReplayAnything,
+    /// Sends the HELLO of a session that is in use over a new connection (section 7). A tentative session; the connection is closed
+    /// after 10 s.
     ReplayedHello,
     /// Sends 150 HELLOs at once (section 7). From 100 in a second on the answer is RETRY; over one connection at most four
     /// tentative sessions are kept.
@@ -154,61 +174,8 @@ pub enum Trick {
     ConnectionFlood,
     /// Asks 1,100 little things that nobody answers (section 16). REFUSE 2 beyond 1,024.
     QueryFlood,
-    /// Sends 1,000 PINGs at once (section 10). Answered one by one.
+    /// Sends 1,000 PINGs at once (section 10). Acknowledged.
     PingFlood,
-}
-
-/// How an adversary treats nodes that dial it and ask it something. Sections are those of `core/PROTOCOL.md`.
-///
-/// As text it is the name in small letters with hyphens: `answers-twice`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-#[non_exhaustive]
-pub enum Manner {
-    /// Answers each query with its own body, at once. Nothing is wrong with that.
-    #[default]
-    Answers,
-    /// Answers once more, with another body (section 11). The second reply is dropped.
-    AnswersTwice,
-    /// Acknowledges, and answers a second after the deadline (section 14). The query has ended, and the reply is dropped.
-    AnswersLate,
-    /// Acknowledges and never answers (section 14). The query ends at its deadline, and the node says DONE.
-    AnswersNever,
-    /// Refers to another query in its reply (section 12). Ignored; the query goes on waiting.
-    ForeignReference,
-    /// Addresses its reply to somebody else (section 12). Ignored; the query goes on waiting.
-    ForeignRecipient,
-    /// Gives its reply another type (section 12). Ignored; the query goes on waiting.
-    ForeignType,
-    /// Sends what is no message as a reply (section 12). Ignored; the query goes on waiting.
-    MalformedReply,
-    /// Answers under the number after the query's, which the node has not used (section 11). BREAK 4, and closed.
-    WrongNumber,
-    /// Acknowledges, and then refuses (section 11). The node believes the refusal: whoever lies deceives itself.
-    AcknowledgesAndRefuses,
-    /// Begins a reply and goes on with another text at the same place (section 13). BREAK 4, and closed.
-    ContradictsItself,
-    /// Begins a reply and never ends it (section 13). The query ends at its deadline; what has come is dropped.
-    NeverEndsReply,
-    /// Closes the connection once the query has come (section 14). Connection lost.
-    Cuts,
-    /// Says nothing more, not even PONG, once the query has come (section 15). Found dead, and closed.
-    FallsSilent,
-    /// Forgets the session once the query has come (section 8). The node asks about it, and hears that it is lost.
-    Forgets,
-    /// Ends the session once the query has come, and says that it was not taken (section 8). The query goes again, and is answered.
-    BreaksOff,
-    /// Lets only one query be outstanding (section 7), and answers honestly after a while. The node keeps to it.
-    AllowsOne,
-    /// Is silent on connections that it accepts (section 15). Closed after 10 s.
-    WelcomesNever,
-    /// Answers HELLO with a WELCOME that does not open (section 7). Closed.
-    WelcomesWrongly,
-    /// Answers HELLO as somebody else would, with another's WELCOME (section 7). Dropped.
-    WelcomesAnother,
-    /// Answers every HELLO with BUSY (section 7). The node gives this way up after five.
-    BusyForEver,
-    /// Answers every HELLO with RETRY (section 7). The node sends four cookies, and then waits until its time is over.
-    RetryForEver,
 }
 
 /// What an honest node does about a trick or a manner.
@@ -218,8 +185,8 @@ pub enum Consequence {
     Closes(Cause),
     /// It notes this cause and drops or refuses what came; the connection goes on.
     Notes(Cause),
-    /// It closes the connection in order, and has nothing to note.
-    Leaves,
+    /// It may note this cause and close the connection, or nothing.
+    MayClose(Cause),
     /// Nothing: it is no breach, or nothing that concerns it.
     Nothing,
 }
@@ -231,20 +198,21 @@ impl Trick {
         Self::SilentAfterConnect, Self::HalfPacket, Self::SilentAfterWelcome,
         Self::EmptyPacket, Self::LongPacketOfStranger, Self::LongPacket, Self::OtherVersion, Self::UnknownKind, Self::WrongLength,
         Self::HelloForAnother, Self::AlteredHello, Self::ClaimedKey, Self::WeakKey, Self::HelloFlag, Self::HelloAgain,
-        Self::WelcomeUnasked, Self::HintsUnasked, Self::RecordBeforeHandshake,
+        Self::TwoHandshakes, Self::WelcomeUnasked, Self::HintsUnasked, Self::StaleHint, Self::RecordBeforeHandshake,
         Self::ReplayElsewhere, Self::Reflection, Self::TwoFaces,
         Self::UnknownFrame, Self::TruncatedFrame, Self::MeaninglessFlag, Self::EmptyPart, Self::OversizedPart,
-        Self::OversizedMessage, Self::DoneBeyondNumbers, Self::BreakBeyondNumbers, Self::LongPing, Self::PongUnasked,
-        Self::LeaveUnasked, Self::LeaveAndStay,
-        Self::UnknownAck, Self::UnknownReply, Self::UnknownRefuse, Self::UnknownGone,
-        Self::OverlappingPieces, Self::ContradictingPieces, Self::PieceBeyondTotal, Self::ScatteredPieces,
-        Self::PieceOfNothing, Self::UnfinishedPieces, Self::BrokenOffPieces,
+        Self::OversizedMessage, Self::ValueOutOfRange, Self::BreakBeyondNumbers, Self::BreakOfAnything,
+        Self::UnknownAck, Self::MalformedAck, Self::AckFlood, Self::AcknowledgesNothing, Self::AcknowledgesLate,
+        Self::UnknownReply, Self::UnknownPiece, Self::UnknownRefuse,
+        Self::OverlappingPieces, Self::ContradictingPieces, Self::PieceBeyondTotal, Self::OtherTotal, Self::OtherDeadline,
+        Self::ScatteredPieces, Self::PieceOfNothing, Self::UnfinishedPieces, Self::CrowdingPieces, Self::BrokenOffPieces,
         Self::ForAnother, Self::MalformedMessage, Self::MessageLeftOver, Self::NoticeAsQuery, Self::ReplyAsQuery,
         Self::PastDeadline, Self::UnknownType,
-        Self::NumberTwice, Self::NumberBelow, Self::LastNumber, Self::WithdrawnNumber, Self::NumberAgainAfterRedial,
+        Self::NumberTwice, Self::NumberBelow, Self::LastNumber,
+        Self::WithdrawnNumber, Self::WithdrawnLastNumber, Self::WithdrawnWhileRunning, Self::NumberAgainAfterRedial,
         Self::CounterTwice, Self::CounterBelow, Self::CounterFarAhead, Self::CounterBeyondLast,
         Self::AlteredRecord, Self::UnknownSession,
-        Self::Replay, Self::ReplayAfterRedial, Self::ReplayInNewSession, Self::ReplayedHello,
+        Self::Replay, Self::ReplayAfterRedial, Self::ReplayInNewSession, Self::ReplayAnything, Self::ReplayedHello,
         Self::HelloFlood, Self::ConnectionFlood, Self::QueryFlood, Self::PingFlood,
     ];
 
@@ -253,20 +221,24 @@ impl Trick {
         matches!(self, Self::ConnectionFlood)
     }
 
+    /// Whether a node may answer with BREAK 4.
+    pub(super) fn breaks_rules(self) -> bool {
+        self.consequence() == Consequence::Closes(Cause::ProtocolViolation)
+    }
+
     /// What a node with the default configuration does about it on a network without faults.
     pub fn consequence(self) -> Consequence {
-        use Consequence::{Closes, Leaves, Notes, Nothing};
+        use Consequence::{Closes, Notes, Nothing};
         match self {
             Self::SilentAfterConnect
             | Self::HalfPacket
             | Self::SilentAfterWelcome
             | Self::RecordBeforeHandshake
-            | Self::ReplayedHello => Closes(Cause::NotAuthenticatedInTime),
+            | Self::ReplayedHello
+            | Self::ReplayElsewhere => Closes(Cause::NotAuthenticatedInTime),
             Self::EmptyPacket | Self::LongPacketOfStranger | Self::LongPacket => Closes(Cause::PacketTooLong),
             Self::OtherVersion => Closes(Cause::UnknownVersion),
-            Self::HelloForAnother | Self::AlteredHello | Self::ReplayElsewhere | Self::Reflection => {
-                Closes(Cause::HandshakeNotForMe)
-            }
+            Self::HelloForAnother | Self::AlteredHello | Self::Reflection => Closes(Cause::HandshakeNotForMe),
             Self::TwoFaces => Closes(Cause::ConnectedToAnother),
             Self::UnknownKind
             | Self::WrongLength
@@ -279,21 +251,21 @@ impl Trick {
             | Self::EmptyPart
             | Self::OversizedPart
             | Self::OversizedMessage
-            | Self::DoneBeyondNumbers
+            | Self::ValueOutOfRange
             | Self::BreakBeyondNumbers
-            | Self::LongPing
             | Self::UnknownAck
+            | Self::MalformedAck
             | Self::UnknownReply
+            | Self::UnknownPiece
             | Self::UnknownRefuse
-            | Self::UnknownGone
-            | Self::OverlappingPieces
             | Self::ContradictingPieces
             | Self::PieceBeyondTotal
+            | Self::OtherTotal
+            | Self::OtherDeadline
             | Self::ScatteredPieces => Closes(Cause::ProtocolViolation),
-            Self::LeaveUnasked | Self::LeaveAndStay => Leaves,
+            Self::AcknowledgesNothing => Closes(Cause::PeerSilent),
             Self::WelcomeUnasked => Notes(Cause::HandshakeAnswerUnexpected),
-            Self::BrokenOffPieces => Notes(Cause::SessionEnded),
-            Self::UnfinishedPieces => Notes(Cause::MessageAbandoned),
+            Self::BrokenOffPieces | Self::BreakOfAnything => Notes(Cause::SessionEnded),
             Self::ForAnother
             | Self::MalformedMessage
             | Self::MessageLeftOver
@@ -301,57 +273,34 @@ impl Trick {
             | Self::ReplyAsQuery
             | Self::PastDeadline
             | Self::UnknownType
+            | Self::PieceOfNothing
+            | Self::UnfinishedPieces
+            | Self::CrowdingPieces
+            | Self::NumberBelow
             | Self::WithdrawnNumber
+            | Self::WithdrawnLastNumber
             | Self::QueryFlood => Notes(Cause::QueryRefused),
-            Self::NumberTwice | Self::NumberBelow | Self::NumberAgainAfterRedial => Notes(Cause::QueryRepeated),
-            Self::CounterTwice | Self::Replay | Self::ReplayInNewSession => Notes(Cause::RecordReplayed),
-            Self::CounterBelow | Self::ReplayAfterRedial => Closes(Cause::RecordReplayed),
+            Self::CounterTwice | Self::Replay | Self::ReplayInNewSession | Self::ReplayAnything => {
+                Notes(Cause::RecordReplayed)
+            }
+            Self::CounterBelow => Notes(Cause::RecordReplayed),
+            Self::ReplayAfterRedial => Closes(Cause::RecordReplayed),
             Self::CounterFarAhead | Self::CounterBeyondLast | Self::AlteredRecord => Notes(Cause::RecordNotOpened),
             Self::HelloFlood => Notes(Cause::HandshakeRefused),
             Self::ConnectionFlood => Closes(Cause::ConnectionRefused),
             Self::HelloAgain
+            | Self::TwoHandshakes
             | Self::HintsUnasked
-            | Self::PongUnasked
-            | Self::PieceOfNothing
+            | Self::StaleHint
+            | Self::AckFlood
+            | Self::AcknowledgesLate
+            | Self::OverlappingPieces
+            | Self::NumberTwice
+            | Self::NumberAgainAfterRedial
+            | Self::WithdrawnWhileRunning
             | Self::LastNumber
             | Self::UnknownSession
             | Self::PingFlood => Nothing,
-        }
-    }
-}
-
-impl Manner {
-    /// Every manner there is.
-    #[rustfmt::skip]
-    pub const ALL: &[Self] = &[
-        Self::Answers, Self::AnswersTwice, Self::AnswersLate, Self::AnswersNever,
-        Self::ForeignReference, Self::ForeignRecipient, Self::ForeignType, Self::MalformedReply, Self::WrongNumber,
-        Self::AcknowledgesAndRefuses, Self::ContradictsItself, Self::NeverEndsReply,
-        Self::Cuts, Self::FallsSilent, Self::Forgets, Self::BreaksOff, Self::AllowsOne,
-        Self::WelcomesNever, Self::WelcomesWrongly, Self::WelcomesAnother, Self::BusyForEver, Self::RetryForEver,
-    ];
-
-    /// What a node with the default configuration does about it when it asks, on a network without faults.
-    pub fn consequence(self) -> Consequence {
-        use Consequence::{Closes, Notes, Nothing};
-        match self {
-            Self::AnswersTwice | Self::AnswersLate => Notes(Cause::ReplyUnexpected),
-            Self::ForeignReference | Self::ForeignRecipient | Self::ForeignType | Self::MalformedReply => {
-                Notes(Cause::ReplyMismatched)
-            }
-            Self::WrongNumber | Self::ContradictsItself => Closes(Cause::ProtocolViolation),
-            Self::NeverEndsReply => Notes(Cause::MessageAbandoned),
-            Self::FallsSilent => Closes(Cause::PeerSilent),
-            Self::WelcomesNever | Self::WelcomesAnother | Self::RetryForEver => Closes(Cause::NotAuthenticatedInTime),
-            Self::WelcomesWrongly => Closes(Cause::HandshakeAnswerUnexpected),
-            Self::BusyForEver => Closes(Cause::StrategyFailed),
-            Self::Answers
-            | Self::AnswersNever
-            | Self::AcknowledgesAndRefuses
-            | Self::Cuts
-            | Self::Forgets
-            | Self::BreaksOff
-            | Self::AllowsOne => Nothing,
         }
     }
 }
@@ -362,25 +311,11 @@ impl fmt::Display for Trick {
     }
 }
 
-impl fmt::Display for Manner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hyphenated(&format!("{self:?}")))
-    }
-}
-
 impl FromStr for Trick {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, UnknownName> {
         Self::ALL.iter().copied().find(|trick| trick.to_string() == text).ok_or(UnknownName)
-    }
-}
-
-impl FromStr for Manner {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        Self::ALL.iter().copied().find(|manner| manner.to_string() == text).ok_or(UnknownName)
     }
 }
 
@@ -397,7 +332,7 @@ impl fmt::Display for UnknownName {
 impl std::error::Error for UnknownName {}
 
 /// `OverlappingPieces` as `overlapping-pieces`.
-fn hyphenated(name: &str) -> String {
+pub(super) fn hyphenated(name: &str) -> String {
     let mut text = String::new();
     for letter in name.chars() {
         if letter.is_ascii_uppercase() && !text.is_empty() {
@@ -416,9 +351,6 @@ mod tests {
     fn every_name_is_one_word_that_can_be_read_again() {
         for &trick in Trick::ALL {
             assert_eq!(trick.to_string().parse(), Ok(trick));
-        }
-        for &manner in Manner::ALL {
-            assert_eq!(manner.to_string().parse(), Ok(manner));
         }
         assert_eq!(Trick::OverlappingPieces.to_string(), "overlapping-pieces");
         assert_eq!("overlapping pieces".parse::<Trick>(), Err(UnknownName));

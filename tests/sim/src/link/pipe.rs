@@ -16,7 +16,7 @@ const SEGMENT: usize = 1460;
 /// It draws from a source of its own, so that what happens on one link changes nothing on another.
 #[derive(Debug)]
 pub(crate) struct Pipe {
-    choice: Choice,
+    pub(crate) choice: Choice,
     bytes: VecDeque<u8>,
     /// How many of the bytes arrive when.
     arrivals: VecDeque<(Instant, usize)>,
@@ -25,8 +25,6 @@ pub(crate) struct Pipe {
     /// The link sends what was written until then.
     busy_until: Instant,
     end: Option<(Instant, Ending)>,
-    /// When its reader last took something.
-    taken: Instant,
     /// Whether its reader waits for bytes.
     pub(crate) reading: bool,
 }
@@ -40,7 +38,6 @@ impl Pipe {
             latest: Instant::ZERO,
             busy_until: Instant::ZERO,
             end: None,
-            taken: Instant::ZERO,
             reading: false,
         }
     }
@@ -95,7 +92,6 @@ impl Pipe {
         if most == 0 {
             return false;
         }
-        self.taken = now;
         let count = self.draw(network, most);
         buffer.extend(self.bytes.drain(..count));
         if let Some((_, left)) = self.arrivals.front_mut() {
@@ -105,16 +101,6 @@ impl Pipe {
             }
         }
         true
-    }
-
-    /// When its reader last took something.
-    pub(crate) fn taken(&self) -> Instant {
-        self.taken
-    }
-
-    /// Since when bytes wait for its reader.
-    pub(crate) fn waits_since(&self, now: Instant) -> Option<Instant> {
-        self.arrivals.front().map(|&(at, _)| at).filter(|&at| at <= now)
     }
 
     /// How the stream ended, if the reader sees the end of it now.

@@ -79,6 +79,8 @@ pub enum Step {
     ClockForward { node: usize, by: Duration },
     /// A node's own clock jumps back.
     ClockBack { node: usize, by: Duration },
+    /// A node's own clock goes so many millionths too fast, or too slow if that is negative.
+    Drift { node: usize, millionths: i32 },
     /// What translator of addresses stands in front of a node.
     Nat { node: usize, nat: Option<Nat> },
     /// Whether a node's port is open.
@@ -132,6 +134,7 @@ impl Step {
             | Self::Start { node }
             | Self::ClockForward { node, .. }
             | Self::ClockBack { node, .. }
+            | Self::Drift { node, .. }
             | Self::Nat { node, .. }
             | Self::Wipe { node }
             | Self::Freeze { node }

@@ -94,21 +94,14 @@ fn limits(limits: &mut Limits) -> [(&'static str, &mut usize); 18] {
     ]
 }
 
-fn timers(timers: &mut Timers) -> [(&'static str, &mut Duration); 13] {
+fn timers(timers: &mut Timers) -> [(&'static str, &mut Duration); 6] {
     [
         ("connect", &mut timers.connect),
         ("authenticate", &mut timers.authenticate),
         ("idle", &mut timers.idle),
-        ("probe_idle", &mut timers.probe_idle),
-        ("probe_waiting", &mut timers.probe_waiting),
-        ("probe_answer", &mut timers.probe_answer),
-        ("assembly", &mut timers.assembly),
         ("lookup", &mut timers.lookup),
         ("discovery", &mut timers.discovery),
         ("session", &mut timers.session),
-        ("tentative", &mut timers.tentative),
-        ("acknowledge", &mut timers.acknowledge),
-        ("linger", &mut timers.linger),
     ]
 }
 

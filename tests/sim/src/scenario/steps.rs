@@ -7,12 +7,12 @@ use egtp::MAX_HARD_TIMEOUT;
 use super::words::{DURATION, Malformed, Words, duration, duration_in_words, size, size_in_words};
 use super::{ASKED_FOR, Setup, Step};
 use crate::transcript::behaviour;
-use crate::{Directory, Nat, NatBehaviour, usage};
+use crate::{Directory, MAX_DRIFT, Nat, NatBehaviour, usage};
 
 /// What a line may begin with.
 const COMMANDS: &str = "seed, network, node, wait, ask, notify, cancel, answer, cut, break-next, crash, power-off, start, wipe, \
-                        freeze, thaw, isolate, rejoin, block, unblock, clock, nat, no-nat, open, close, forget, directory, \
-                        outdate, expect, trick, manner, ask-adversary, heal";
+                        freeze, thaw, isolate, rejoin, block, unblock, clock, drift, nat, no-nat, open, close, forget, \
+                        directory, outdate, expect, trick, manner, ask-adversary, heal";
 
 const BEHAVIOURS: [NatBehaviour; 3] =
     [NatBehaviour::EndpointIndependent, NatBehaviour::AddressDependent, NatBehaviour::AddressAndPortDependent];
@@ -48,6 +48,7 @@ impl Step {
             Self::Block { from, to, blocked: false } => format!("unblock {} {}", name(from), name(to)),
             Self::ClockForward { node, by } => format!("clock {} +{}", name(node), duration_in_words(by)),
             Self::ClockBack { node, by } => format!("clock {} -{}", name(node), duration_in_words(by)),
+            Self::Drift { node, millionths } => format!("drift {} {millionths:+}ppm", name(node)),
             Self::Nat { node, nat: Some(Nat { mapping, filtering }) } => {
                 format!("nat {} {} {}", name(node), behaviour(mapping), behaviour(filtering))
             }
@@ -96,6 +97,7 @@ impl Step {
             Some("block") => Self::Block { from: node(words, nodes)?, to: node(words, nodes)?, blocked: true },
             Some("unblock") => Self::Block { from: node(words, nodes)?, to: node(words, nodes)?, blocked: false },
             Some("clock") => read_clock(words, nodes)?,
+            Some("drift") => read_drift(words, nodes)?,
             Some("nat") => read_nat(words, nodes)?,
             Some("no-nat") => Self::Nat { node: node(words, nodes)?, nat: None },
             Some("open") => Self::Listen { node: node(words, nodes)?, listening: true },
@@ -171,6 +173,14 @@ fn read_clock(words: &mut Words<'_>, nodes: &[Setup]) -> Result<Step, Malformed>
     words.take("+ or - and a duration, such as +2s", |word| match word.strip_prefix('-') {
         Some(by) => Some(Step::ClockBack { node, by: duration(by)? }),
         None => Some(Step::ClockForward { node, by: duration(word.strip_prefix('+')?)? }),
+    })
+}
+
+fn read_drift(words: &mut Words<'_>, nodes: &[Setup]) -> Result<Step, Malformed> {
+    let node = node(words, nodes)?;
+    words.take("a number from -500ppm to +500ppm", |word| {
+        let millionths = word.strip_suffix("ppm")?.parse::<i32>().ok()?;
+        (-MAX_DRIFT..=MAX_DRIFT).contains(&millionths).then_some(Step::Drift { node, millionths })
     })
 }
 

@@ -57,6 +57,7 @@ impl fmt::Display for Scenario {
 /// | `isolate NODE`, `rejoin NODE` | [`Step::Silence`] |
 /// | `block FROM TO`, `unblock FROM TO` | [`Step::Block`] |
 /// | `clock NODE +TIME`, `clock NODE -TIME` | [`Step::ClockForward`], [`Step::ClockBack`] |
+/// | `drift NODE -300ppm` | [`Step::Drift`]: up to 500 millionths either way |
 /// | `nat NODE MAPPING FILTERING`, `no-nat NODE` | [`Step::Nat`]: `endpoint-independent`, `address-dependent` or `address-and-port-dependent` |
 /// | `close NODE`, `open NODE` | [`Step::Listen`]: its port |
 /// | `forget NODE` | [`Step::Forget`] |
@@ -199,6 +200,9 @@ mod tests {
 > unblock alice bob
 > clock bob +2s
 > clock bob -300ms
+> drift bob +500ppm
+> drift bob -1ppm
+> drift bob +0ppm
 > nat alice endpoint-independent address-and-port-dependent
 > no-nat alice
 > outdate alice bob
@@ -231,6 +235,7 @@ mod tests {
             ("> wait 5", "line 3: \"5\" will not do, but a duration such as"),
             ("> network chunks=big", "line 3: \"chunks=big\" will not do, but chunks= and one of single"),
             ("> crash bob now", "line 3: \"now\" will not do, but the end of the line"),
+            ("> drift bob +501ppm", "line 3: \"+501ppm\" will not do, but a number from -500ppm to +500ppm"),
             ("> expect bob cakes=3", "line 3: \"cakes=3\" will not do, but a number of something: connections="),
             ("> heal\n> node carol", "line 4: \"node\" will not do, but at most 1000 nodes, all of them before"),
         ];

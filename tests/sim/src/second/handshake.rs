@@ -47,7 +47,6 @@ pub struct WelcomePayload {
     pub rsid: [u8; 8],
     pub generation: u32,
     pub held: u8,
-    pub boot: u64,
     pub max_outstanding: u16,
 }
 
@@ -57,7 +56,6 @@ impl WelcomePayload {
         let mut out = self.rsid.to_vec();
         out.extend(self.generation.to_be_bytes());
         out.push(self.held);
-        out.extend(self.boot.to_be_bytes());
         out.extend(self.max_outstanding.to_be_bytes());
         out.push(0);
         out
@@ -69,7 +67,6 @@ impl WelcomePayload {
             rsid: take(&mut bytes)?,
             generation: u32::from_be_bytes(take(&mut bytes)?),
             held: u8::from_be_bytes(take(&mut bytes)?),
-            boot: u64::from_be_bytes(take(&mut bytes)?),
             max_outstanding: u16::from_be_bytes(take(&mut bytes)?),
         };
         (bytes == [0] && payload.held <= 3).then_some(payload)
@@ -213,5 +210,93 @@ impl Symmetric {
     fn split(&self) -> Keys {
         let (of_initiator, of_responder) = hkdf(&self.chaining_key, b"");
         Keys { hash: self.hash, of_initiator, of_responder }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISID: [u8; 8] = *b"initiate";
+
+    fn hello() -> HelloPayload {
+        HelloPayload { key: initiator().public_key(), generation: 3, asked: vec![[1; 8], [2; 8]] }
+    }
+
+    fn welcome() -> WelcomePayload {
+        WelcomePayload { rsid: *b"responds", generation: 4, held: 2, max_outstanding: 1024 }
+    }
+
+    fn initiator() -> Identity {
+        Identity([1; 32])
+    }
+
+    fn responder() -> Identity {
+        Identity([2; 32])
+    }
+
+    fn greets(payload: &[u8]) -> (Initiator, Vec<u8>) {
+        Initiator::start(&initiator(), &responder().public_key(), ISID, [3; 32], payload).expect("a usable key")
+    }
+
+    #[test]
+    fn both_ends_have_the_same_keys() {
+        let (waiting, first) = greets(&hello().encode());
+        let opened = Responder::open(&responder(), ISID, &first).expect("a HELLO for this node");
+        assert_eq!((first.len(), &opened.payload), (150, &hello()));
+        let (second, keys) = opened.answer([4; 32], &welcome().encode()).expect("an answer");
+        assert_eq!(second.len(), 64);
+        assert_eq!(waiting.finish(&second), Some((keys, welcome())));
+        assert_ne!(keys.of_initiator, keys.of_responder);
+    }
+
+    #[test]
+    fn what_is_altered_or_for_somebody_else_does_not_open() {
+        let (waiting, first) = greets(&hello().encode());
+        assert!(Responder::open(&initiator(), ISID, &first).is_none());
+        assert!(Responder::open(&responder(), *b"another.", &first).is_none());
+        for at in 0..first.len() {
+            let mut altered = first.clone();
+            altered[at] ^= 1;
+            assert!(Responder::open(&responder(), ISID, &altered).is_none(), "{at}");
+            assert!(Responder::open(&responder(), ISID, &first[..at]).is_none(), "{at}");
+        }
+        let opened = Responder::open(&responder(), ISID, &first).expect("a HELLO for this node");
+        let (second, _) = opened.answer([4; 32], &welcome().encode()).expect("an answer");
+        for at in 0..second.len() {
+            let mut altered = second.clone();
+            altered[at] ^= 1;
+            assert_eq!(waiting.clone().finish(&altered), None, "{at}");
+            assert_eq!(waiting.clone().finish(&second[..at]), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn whoever_claims_the_key_of_another_is_not_believed() {
+        let claimed = HelloPayload { key: Identity([9; 32]).public_key(), ..hello() };
+        assert!(Responder::open(&responder(), ISID, &greets(&claimed.encode()).1).is_none());
+    }
+
+    #[test]
+    fn payloads_have_one_encoding() {
+        for asked in [vec![], vec![[1; 8]], vec![[1; 8], [0; 8]]] {
+            let payload = HelloPayload { asked, ..hello() };
+            assert_eq!(HelloPayload::parse(&payload.encode()), Some(payload));
+        }
+        let none = HelloPayload { asked: Vec::new(), ..hello() }.encode();
+        for (at, value) in [(36, 1), (37, 3), (38, 1), (53, 1)] {
+            let mut altered = none.clone();
+            altered[at] = value;
+            assert_eq!(HelloPayload::parse(&altered), None, "{at}");
+        }
+        let good = welcome().encode();
+        assert_eq!((good.len(), WelcomePayload::parse(&good)), (16, Some(welcome())));
+        for (at, value) in [(12, 4), (12, 0xFF), (15, 1)] {
+            let mut altered = good.clone();
+            altered[at] = value;
+            assert_eq!(WelcomePayload::parse(&altered), None, "{at}");
+        }
+        assert!((0..16).all(|length| WelcomePayload::parse(&good[..length]).is_none()));
+        assert_eq!(WelcomePayload::parse(&[&good[..], &[0]].concat()), None);
     }
 }

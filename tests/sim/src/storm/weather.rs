@@ -9,11 +9,14 @@ use super::Settings;
 use crate::adversary::{Manner, Trick};
 use crate::scenario::{ASKED_FOR, Scenario, Setup, Step};
 use crate::scene::{ECHO, KEEP};
-use crate::{Choice, Chunks, Directory, Nat, NatBehaviour, Network};
+use crate::{Choice, Chunks, Directory, MAX_DRIFT, Nat, NatBehaviour, Network};
 
-/// The longest hard timeout that is drawn.
+/// The longest hard timeout that is drawn: long enough that trouble is over well before, and an answer is owed.
 pub(super) const LONGEST: Duration = Duration::from_micros(LONGEST_MICROS);
-const LONGEST_MICROS: u64 = 20_000_000;
+const LONGEST_MICROS: u64 = 300_000_000;
+
+/// Most are shorter.
+const SHORT_MICROS: u64 = 20_000_000;
 
 /// So many things happen in the storm of a seed, and so many queries are asked among them, unless a time is set.
 const HAPPENINGS: usize = 40;
@@ -55,6 +58,8 @@ pub(super) struct Weather {
     hostile: bool,
     /// Whether nodes' clocks are set.
     clocks_jump: bool,
+    /// Whether nodes' clocks go too fast or too slow.
+    clocks_drift: bool,
     /// Whether two nodes have more to say to each other than their link soon carries.
     laden: bool,
 }
@@ -98,10 +103,13 @@ impl Weather {
         for setup in nodes.iter_mut().filter(|_| clocks_jump) {
             // What is asked by a clock that jumps may keep its place for long.
             let Limits { incoming, incoming_per_peer, .. } = Limits::default();
-            setup.config.limits = Limits { incoming, incoming_per_peer, ..setup.config.limits.clone() };
+            setup.config.limits.incoming = incoming;
+            setup.config.limits.incoming_per_peer = incoming_per_peer;
         }
+        // An adversary's judge knows one clock only.
+        let clocks_drift = choice.per_mille(300) && !hostile;
         let scenario = Scenario { seed, network, nodes, steps: Vec::new() };
-        let weather = Self {
+        let mut weather = Self {
             choice,
             nodes: count,
             longest: if network.chunks == Chunks::Single { 3_000 } else { 60_000 },
@@ -117,8 +125,13 @@ impl Weather {
             over: false,
             hostile,
             clocks_jump,
+            clocks_drift,
             laden,
         };
+        for node in (0..count).filter(|_| clocks_drift) {
+            let step = weather.drift(node);
+            weather.later(Duration::ZERO, step);
+        }
         (scenario, weather)
     }
 
@@ -180,13 +193,14 @@ impl Weather {
             33..36 => self.partition(node),
             36 => self.translate(node),
             37 => Step::Outdate { node, peer: self.any_node() },
+            38 if self.clocks_drift => self.drift(node),
             40..45 => self.trick(node),
             45 => Step::Manner(Manner::ALL[self.choice.index(Manner::ALL.len())]),
             46..50 if !self.is_enough_asked() => {
                 self.asked += 1;
                 let type_name = [ECHO, KEEP][self.choice.index(2)];
                 let bytes = 8 + [0, 3_000, 40_000][self.choice.index(3)];
-                let hard = Duration::from_micros(LONGEST_MICROS - self.choice.below(LONGEST_MICROS));
+                let hard = Duration::from_micros(SHORT_MICROS - self.choice.below(SHORT_MICROS));
                 Step::AskAdversary { from: node, type_name, bytes, hard }
             }
             _ => Step::Forget { node },
@@ -202,6 +216,12 @@ impl Weather {
         } else {
             Step::ClockBack { node, by }
         }
+    }
+
+    /// A clock goes too fast or too slow from now on, by as much as is allowed at most.
+    fn drift(&mut self, node: usize) -> Step {
+        let millionths = i32::try_from(self.choice.below(2 * MAX_DRIFT.unsigned_abs() as u64 + 1)).unwrap_or(0);
+        Step::Drift { node, millionths: millionths - MAX_DRIFT }
     }
 
     fn trick(&mut self, node: usize) -> Step {
@@ -257,9 +277,10 @@ impl Weather {
             14..16 => self.choice.index(self.longest),
             _ => 0,
         } + 8;
-        let micros = LONGEST_MICROS - self.choice.below(LONGEST_MICROS);
-        let soft = self.choice.per_mille(300).then_some(Duration::from_micros(micros / 2));
-        let hard = Duration::from_micros(micros);
+        let hard = self.hard();
+        // Scenarios are written in whole microseconds.
+        let half = Duration::from_micros(u64::try_from(hard.as_micros() / 2).unwrap_or(u64::MAX));
+        let soft = self.choice.per_mille(300).then_some(half);
         // Who is asked asks too: both dial, and have two connections with each other.
         if self.choice.per_mille(150) {
             let bytes = self.choice.index(self.longest) + 8;
@@ -272,7 +293,7 @@ impl Weather {
     /// Something long is asked of the first or the second node by the other, and mostly the same the other way.
     fn ask_much(&mut self, from: usize) -> Step {
         let (to, type_name, soft) = (1 - from, ECHO, None);
-        let hard = Duration::from_micros(LONGEST_MICROS - self.choice.below(LONGEST_MICROS));
+        let hard = self.hard();
         let [bytes, back] = [(); 2].map(|()| 8 + self.choice.index(LADEN_BODY.min(self.longest)));
         self.asked += 1;
         if self.choice.per_mille(900) {
@@ -280,6 +301,11 @@ impl Weather {
             self.later(Duration::ZERO, Step::Ask { from: to, to: from, type_name, bytes: back, soft, hard });
         }
         Step::Ask { from, to, type_name, bytes, soft, hard }
+    }
+
+    fn hard(&mut self) -> Duration {
+        let most = if self.choice.per_mille(400) { LONGEST_MICROS } else { SHORT_MICROS };
+        Duration::from_micros(most - self.choice.below(most))
     }
 
     fn is_enough_asked(&self) -> bool {
@@ -428,23 +454,18 @@ fn draw_own_limits(choice: &mut Choice, limits: &mut Limits) {
     }
 }
 
-/// With the usual ones hardly anything is sure within the time that a query waits.
+/// With the usual ones much takes longer than most queries wait.
 fn brisk_timers(choice: &mut Choice) -> Timers {
-    let usual = Timers::default();
+    let mut timers = Timers::default();
     // A session is replaced while messages are under way in it, and not before the one that it has replaced is done with.
-    let session =
-        if choice.per_mille(500) { LONGEST + Duration::from_secs(2 + choice.below(30)) } else { usual.session };
-    Timers {
-        session,
-        connect: Duration::from_secs(2),
-        authenticate: Duration::from_secs(2),
-        probe_idle: Duration::from_secs(3),
-        probe_waiting: Duration::from_secs(1),
-        probe_answer: Duration::from_secs(2),
-        lookup: Duration::from_secs(4),
-        idle: Duration::from_secs(30),
-        ..usual
+    if choice.per_mille(500) {
+        timers.session = Duration::from_secs(10 + choice.below(60));
     }
+    timers.connect = Duration::from_secs(2);
+    timers.authenticate = Duration::from_secs(2);
+    timers.lookup = Duration::from_secs(4);
+    timers.idle = Duration::from_secs(30);
+    timers
 }
 
 fn draw_throttle(choice: &mut Choice, throttle: &mut Throttle) {

@@ -38,9 +38,8 @@ impl World {
     /// What was found that must never be, with its time; of more than a hundred, the first ones.
     ///
     /// At every instant, after every node was drained: its deadline is in the future; whatever is to be written or read on a
-    /// connection has somebody waiting for it, since a hint came or the link is full, and a reply that is not sealed yet has
-    /// other bytes before it; nothing is more than its limit allows, no byte more than the throttle does; and nothing that
-    /// was forbidden with [`World::forbid_on_links`] was written.
+    /// connection has somebody waiting for it, since a hint came or the link is full; nothing is more than its limit allows, no
+    /// byte more than the throttle does; and nothing that was forbidden with [`World::forbid_on_links`] was written.
     pub fn violations(&self) -> &[String] {
         &self.checks.violations
     }
@@ -61,7 +60,6 @@ impl World {
         for index in std::mem::take(&mut self.checks.touched) {
             if !self.hosts[index.0].frozen && !self.touched.contains(&index) {
                 self.check_limits(index);
-                self.check_replies(index);
                 self.check_levels(index);
             }
         }
@@ -83,17 +81,6 @@ impl World {
         let Some(usage) = host.node.as_ref().map(Node::usage) else { return };
         for what in beyond_limits(&usage, &host.config.config().limits) {
             self.violate(&format!("node {} has {what}", index.0));
-        }
-    }
-
-    /// A reply that is not sealed yet waits for bytes that go before it.
-    fn check_replies(&mut self, index: NodeIndex) {
-        let host = &self.hosts[index.0];
-        let Some(node) = host.node.as_ref().filter(|node| node.throttle() == Throttle::default()) else { return };
-        let writes = host.sockets.keys().any(|&connection| !node.to_write(connection).is_empty());
-        let kept = node.usage().reply_bytes;
-        if kept > 0 && !writes {
-            self.violate(&format!("node {} keeps {kept} bytes of replies and writes nothing", index.0));
         }
     }
 

@@ -22,13 +22,13 @@ impl Digest {
         self.text.clear();
         // Bodies are long, and not worth being formatted.
         let (written, body) = match action {
-            Action::Deliver(Delivery::Query { from, type_name, body, token, time_left }) => {
-                (write!(self.text, "query {from:?} {type_name:?} {token:?} {time_left:?}"), &body[..])
+            Action::Deliver(Delivery::Query { from, type_name, body, token, until }) => {
+                (write!(self.text, "query {from:?} {type_name:?} {token:?} {until:?}"), &body[..])
             }
             Action::Deliver(Delivery::Notice { from, type_name, body }) => {
                 (write!(self.text, "notice {from:?} {type_name:?}"), &body[..])
             }
-            Action::Deliver(Delivery::Verdict(query, Verdict::Reply(reply))) => {
+            Action::Deliver(Delivery::Verdict { query, verdict: Verdict::Reply(reply), .. }) => {
                 (write!(self.text, "reply {query:?}"), &reply.body[..])
             }
             other => (write!(self.text, "{other:?}"), &[][..]),

@@ -120,7 +120,7 @@ impl World {
         let Some(&end) = self.hosts[index.0].sockets.get(&connection) else { return };
         while let Some(node) = &self.hosts[index.0].node {
             let bytes = node.to_write(connection);
-            let count = self.links.write(end, self.now, &self.network, bytes);
+            let count = self.links.write(end, self.now, &self.network, bytes, &mut self.middle);
             if count == 0 {
                 break;
             }
@@ -128,6 +128,7 @@ impl World {
             if let Some(marker) = self.markers.find(end, &bytes[..count]) {
                 self.violate(&format!("node {} writes {marker} to a link", index.0));
             }
+            self.carried(end, count);
             self.passes(index, connection, Way::Up, count);
             self.tell(index, Event::Written(connection, count));
         }

@@ -9,6 +9,7 @@ use egtp::{CheckedConfig, ConnectionId, Identity, Instant, Node, StoreKey, Store
 use super::links::{End, Link, LinkId, Party, Side};
 use super::schedule::Due;
 use super::{NodeIndex, World};
+use crate::drift::Drift;
 use crate::nat::Translator;
 
 #[derive(Debug)]
@@ -63,26 +64,39 @@ impl Host {
     }
 }
 
-/// How far a host's clock is ahead of the world's, or behind it, in microseconds.
+/// A host's clock: how fast it goes, and how many microseconds it is ahead of one that has gone so since the origin, or behind it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Clock {
-    ahead: i64,
+    drift: Drift,
+    ahead: i128,
 }
 
 impl Clock {
     /// What the host's clock shows at an instant of the world.
     pub(super) fn at(self, now: Instant) -> Instant {
-        Instant::from_micros(now.as_micros().saturating_add_signed(self.ahead))
+        instant(self.drift.shows(now.as_micros().into()) + self.ahead)
     }
 
-    /// When the world has reached what the host's clock will show.
+    /// When the world has reached what the host's clock will show: the first instant at which it shows that, or more.
     pub(super) fn reaches(self, shown: Instant) -> Instant {
-        Instant::from_micros(shown.as_micros().saturating_add_signed(self.ahead.saturating_neg()))
+        instant(self.drift.reaches(i128::from(shown.as_micros()) - self.ahead))
     }
 
     fn step(&mut self, micros: i64) {
-        self.ahead = self.ahead.saturating_add(micros);
+        self.ahead += i128::from(micros);
     }
+
+    /// From now on it goes so fast; what it shows now stays.
+    fn set_drift(&mut self, now: Instant, drift: Drift) {
+        let now = now.as_micros().into();
+        self.ahead += self.drift.shows(now) - drift.shows(now);
+        self.drift = drift;
+    }
+}
+
+/// No clock shows a time before the origin.
+fn instant(micros: i128) -> Instant {
+    Instant::from_micros(u64::try_from(micros.max(0)).unwrap_or(u64::MAX))
 }
 
 impl World {
@@ -169,6 +183,22 @@ impl World {
         self.step(index, i64::try_from(back.as_micros()).map_or(i64::MIN, |micros| -micros));
     }
 
+    /// Lets a node's own clock go so many millionths too fast from now on, or too slow if that is negative; nobody else's changes.
+    ///
+    /// # Panics
+    ///
+    /// If that is more than [`MAX_DRIFT`](crate::MAX_DRIFT) either way.
+    pub fn set_drift(&mut self, index: NodeIndex, millionths: i32) {
+        self.hosts[index.0].clock.set_drift(self.now, Drift::new(millionths));
+        self.touched.insert(index);
+        self.commanded();
+    }
+
+    /// What a node's own clock shows.
+    pub fn clock(&self, index: NodeIndex) -> Instant {
+        self.hosts[index.0].clock.at(self.now)
+    }
+
     fn step(&mut self, index: NodeIndex, micros: i64) {
         self.hosts[index.0].clock.step(micros);
         self.touched.insert(index);
@@ -210,5 +240,45 @@ impl World {
         });
         self.directory.forget_asker(index);
         self.deliveries.retain(|&(node, _)| node != index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Choice, MAX_DRIFT};
+
+    fn at(micros: u64) -> Instant {
+        Instant::from_micros(micros)
+    }
+
+    #[test]
+    fn a_clock_goes_on_from_what_it_shows_however_its_speed_changes() {
+        let mut clock = Clock::default();
+        clock.step(70);
+        for (now, drift) in [(1_000_000, MAX_DRIFT), (7_654_321, -MAX_DRIFT), (9_999_999, 1), (11_000_000, 0)] {
+            let before = clock.at(at(now));
+            clock.set_drift(at(now), Drift::new(drift));
+            assert_eq!(clock.at(at(now)), before);
+            assert_eq!(
+                clock.at(at(now + 1_000_000)),
+                before + Duration::from_micros((1_000_000 + i64::from(drift)) as u64)
+            );
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_neither_reached_early_nor_missed_by_the_clock_that_it_is_kept_by() {
+        let mut choice = Choice::from_seed(3);
+        let mut clock = Clock::default();
+        for _ in 0..10_000 {
+            let now = at(choice.below(1 << 45));
+            clock.set_drift(now, Drift::new(i32::try_from(choice.below(1001)).unwrap() - MAX_DRIFT));
+            clock.step(i64::try_from(choice.below(1 << 40)).unwrap() - (1 << 39));
+            let deadline = clock.at(now) + Duration::from_micros(1 + choice.below(1 << 32));
+            let due = clock.reaches(deadline);
+            assert!(due > now && clock.at(due) >= deadline, "{clock:?}");
+            assert!(clock.at(at(due.as_micros() - 1)) < deadline, "{clock:?}");
+        }
     }
 }

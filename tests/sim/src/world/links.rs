@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use egtp::{ConnectionId, Ending, Instant};
 
 use super::NodeIndex;
+use super::tap::{Middle, Tap};
 use crate::link::{Network, Pipe};
 use crate::stranger::{Line, StrangerIndex};
 
@@ -65,6 +66,8 @@ pub(super) struct Link {
     pub(super) sides: [Side; 2],
     /// What flows towards each side.
     pub(super) towards: [Pipe; 2],
+    /// Who sits on the way towards each side.
+    pub(super) taps: [Tap; 2],
     /// Where the accepting side sees the dialler.
     pub(super) dialled_from: SocketAddr,
     /// How many bytes, both ways together, it carries before it breaks.
@@ -87,6 +90,7 @@ impl Links {
             parties: [dialler.party(), target],
             sides: [Side::Open(dialler), Side::Waiting],
             towards: [pipe(0), pipe(1)],
+            taps: Default::default(),
             dialled_from,
             breaks_after: None,
         };
@@ -102,20 +106,27 @@ impl Links {
         self.links.get_mut(&id)
     }
 
-    /// Writes as much of `bytes` as one call takes, and returns how much that is.
-    pub(super) fn write(&mut self, end: End, now: Instant, network: &Network, bytes: &[u8]) -> usize {
-        let Some(Link { towards, breaks_after, .. }) = self.links.get_mut(&end.link) else { return 0 };
-        let pipe = &mut towards[1 - end.side];
-        let most = bytes.len().min(pipe.room(network)).min(breaks_after.unwrap_or(usize::MAX));
+    /// Writes as much of `bytes` as one call takes, and returns how much that is. What comes through is in the middle's hands.
+    pub(super) fn write(
+        &mut self,
+        end: End,
+        now: Instant,
+        network: &Network,
+        bytes: &[u8],
+        middle: &mut Middle,
+    ) -> usize {
+        let Some(link) = self.links.get_mut(&end.link) else { return 0 };
+        let pipe = &mut link.towards[1 - end.side];
+        let most = bytes.len().min(pipe.room(network)).min(link.breaks_after.unwrap_or(usize::MAX));
         if most == 0 {
             return 0;
         }
         let count = pipe.draw(network, most);
-        pipe.push(now, network, &bytes[..count]);
-        if let Some(left) = breaks_after {
+        middle.pass(now, link, end.side, network, &bytes[..count]);
+        if let Some(left) = &mut link.breaks_after {
             *left -= count;
             if *left == 0 {
-                for pipe in towards {
+                for pipe in &mut link.towards {
                     pipe.finish(now, network, Ending::Broken);
                 }
             }

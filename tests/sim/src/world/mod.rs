@@ -12,9 +12,12 @@ mod links;
 mod plaintext;
 mod rates;
 mod recent;
+mod recorder;
 mod schedule;
 mod strangers;
 mod streams;
+mod tap;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -36,10 +39,13 @@ use self::rates::Rates;
 use self::recent::Recent;
 use self::schedule::{Due, Schedule};
 use self::strangers::StrangerHost;
+use self::tap::Middle;
+use self::traffic::Traffic;
 use crate::choice::Choice;
 use crate::link::Network;
 
 pub use self::directory::Directory;
+pub use self::recorder::Recorder;
 
 /// The name of a node in its world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -86,6 +92,8 @@ pub struct World {
     checks: Checks,
     rates: Rates,
     markers: Markers,
+    middle: Middle,
+    traffic: Traffic,
     notes: Recent<(Instant, NodeIndex, Note)>,
     lookups: Recent<(Instant, NodeIndex, NodeId)>,
     connects: Recent<(Instant, NodeIndex, SocketAddr)>,
@@ -122,6 +130,8 @@ impl World {
             checks: Checks::default(),
             rates: Rates::default(),
             markers: Markers::default(),
+            middle: Middle::default(),
+            traffic: Traffic::default(),
             notes: Recent::default(),
             lookups: Recent::default(),
             connects: Recent::default(),
@@ -205,7 +215,7 @@ impl World {
     ///
     /// As [`Node::query`].
     pub fn query_id(&mut self, from: NodeIndex, to: NodeId, query: Query) -> Result<QueryId, Refusal> {
-        self.with(from, |node, now| node.query(now, to, query).map_err(|(refusal, _)| refusal))
+        self.with(from, |node, now| node.query(now, to, query).map_err(|unasked| unasked.why))
     }
 
     /// Answers. An answer that nobody waits for any more is dropped.

@@ -98,7 +98,7 @@ impl World {
         let (end, bytes) = (*end, unsent.make_contiguous());
         let mut sent = 0;
         while sent < bytes.len() {
-            match self.links.write(end, self.now, &self.network, &bytes[sent..]) {
+            match self.links.write(end, self.now, &self.network, &bytes[sent..], &mut self.middle) {
                 0 => break,
                 count => sent += count,
             }

@@ -1,11 +1,10 @@
 //! What flows over links, and how they end.
 
-use egtp::{Ending, Instant};
+use egtp::Ending;
 
 use super::links::{End, LinkId, Party, Side, Socket};
 use super::schedule::Due;
 use super::{NodeIndex, World};
-use crate::link::Pipe;
 use crate::stranger::StrangerIndex;
 
 impl World {
@@ -38,17 +37,6 @@ impl World {
     /// How the stream towards an end has ended, if it has.
     pub(super) fn ended(&self, end: End) -> Option<Ending> {
         self.links.get(end.link)?.towards[end.side].ended(self.now)
-    }
-
-    /// Since when two nodes have read nothing from each other, though bytes wait on a connection between them.
-    pub(crate) fn stand_still_since(&self, one: NodeIndex, other: NodeIndex) -> Option<Instant> {
-        let parties = [Party::Node(one), Party::Node(other)];
-        let links = self.hosts[one.0].links.iter().filter_map(|&id| self.links.get(id));
-        let between = links.filter(|link| parties.iter().all(|party| link.parties.contains(party)));
-        let open = between.filter(|link| link.sides.iter().all(|side| matches!(side, Side::Open(_))));
-        let pipes: Vec<&Pipe> = open.flat_map(|link| &link.towards).collect();
-        let waits = pipes.iter().filter_map(|pipe| pipe.waits_since(self.now)).min()?;
-        pipes.iter().map(|pipe| pipe.taken()).max().map(|taken| taken.max(waits))
     }
 
     /// Schedules what happens next at an end.

@@ -10,12 +10,12 @@ use egtp::{
     TransportAction,
 };
 use egtp_sim::scene::{KEEP, query};
-use egtp_sim::second::frame::Frame;
+use egtp_sim::second::frame::{Frame, OF_QUERY};
 use egtp_sim::second::handshake::{HelloPayload, Initiator, Responder, WelcomePayload};
 use egtp_sim::second::identity::Identity;
 use egtp_sim::second::message::{self, Message};
 use egtp_sim::second::packet::{Packet, framed, unframed};
-use egtp_sim::second::session::Session;
+use egtp_sim::second::session::{Session, Unheard};
 
 /// Deadlines are in milliseconds of the session's own time.
 pub const IN_A_MINUTE: u32 = 60_000;
@@ -44,7 +44,7 @@ impl<'a> Peer<'a> {
 
     fn meets_as(identity: &Identity, node: &'a mut Node, now: Instant) -> (Self, ConnectionId) {
         let (mut peer, connection) = Self::greets_as(identity, node, now);
-        // The first record on a connection is a short one.
+        // The first record on a connection is a short one, and asks for nothing.
         peer.says(connection, &[]);
         (peer, connection)
     }
@@ -92,7 +92,7 @@ impl<'a> Peer<'a> {
     pub fn answers_hello(&mut self, connection: ConnectionId, packet: &[u8], held: u8) -> Session {
         let Some(Packet::Hello { isid, noise, .. }) = Packet::parse(packet) else { panic!("{packet:?}") };
         let responder = Responder::open(&PEER, isid, &noise).unwrap();
-        let payload = WelcomePayload { rsid: [5; 8], generation: 2, held, boot: 0, max_outstanding: 100 };
+        let payload = WelcomePayload { rsid: [5; 8], generation: 2, held, max_outstanding: 100 };
         let (noise, keys) = responder.answer([6; 32], &payload.encode()).unwrap();
         let welcome = framed(&Packet::Welcome { isid, noise }.encode());
         self.node.handle(self.now, Event::Received(connection, &welcome));
@@ -113,19 +113,25 @@ impl<'a> Peer<'a> {
         self.node.handle(self.now, Event::Received(connection, &seal(session, frames)));
     }
 
-    /// Takes everything that the node has to say on a connection.
+    /// Acknowledges everything that it has heard in its session.
+    pub fn acknowledges(&mut self, connection: ConnectionId) {
+        let ack = self.session.ack().unwrap();
+        self.says(connection, &[ack]);
+    }
+
+    /// Takes everything that the node has to say on a connection, without ACKs, which are noted.
     pub fn hears(&mut self, connection: ConnectionId) -> Vec<Frame> {
-        self.hears_in(&[&self.session.clone()], connection)
+        let mut said = self.hears_records(connection).concat();
+        said.retain(|frame| !matches!(frame, Frame::Ack { .. }));
+        said
     }
 
-    /// The same in any of these sessions.
-    pub fn hears_in(&mut self, sessions: &[&Session], connection: ConnectionId) -> Vec<Frame> {
-        self.hears_records(sessions, connection).concat()
-    }
-
-    /// The same record by record.
-    pub fn hears_records(&mut self, sessions: &[&Session], connection: ConnectionId) -> Vec<Vec<Frame>> {
-        frames_of(sessions, &mut take_written(self.node, self.now, connection))
+    /// The same record by record, with ACKs. What is said in other sessions is left out.
+    pub fn hears_records(&mut self, connection: ConnectionId) -> Vec<Vec<Frame>> {
+        let packets = unframed(&mut take_written(self.node, self.now, connection));
+        let heard = packets.iter().map(|packet| self.session.hear(packet));
+        let heard = heard.filter(|heard| *heard != Err(Unheard::Unopened));
+        heard.map(|heard| heard.unwrap().1).collect()
     }
 
     /// The queries that the node has given to handlers.
@@ -167,13 +173,9 @@ impl<'a> Peer<'a> {
 
     /// A query that a handler keeps, in two parts of which the first has ten bytes.
     pub fn query_in_parts(&self, number: u64) -> [Frame; 2] {
-        let Frame::Query { flags, until, part, .. } = self.query(number, KEEP) else { unreachable!() };
-        let (first, rest) = part.split_at(10);
-        let total = u32::try_from(part.len()).unwrap();
-        [
-            Frame::Query { number, flags, until, total, part: first.to_vec() },
-            Frame::Piece { of: 1, number, offset: 10, part: rest.to_vec() },
-        ]
+        let Frame::Query { part, .. } = self.query(number, KEEP) else { unreachable!() };
+        let [first, ..] = &Frame::query_in_parts(number, IN_A_MINUTE, &part, 10)[..] else { unreachable!() };
+        [first.clone(), Frame::piece(OF_QUERY, number, &part, 10..part.len())]
     }
 
     /// The answer to a query of the node's.
@@ -187,13 +189,8 @@ impl<'a> Peer<'a> {
             type_name: asked.type_name,
             body: body.to_vec(),
         };
-        Frame::reply(number, 0, 0, &message.encode())
+        Frame::reply(number, 0, &message.encode())
     }
-}
-
-fn frames_of(sessions: &[&Session], bytes: &mut Vec<u8>) -> Vec<Vec<Frame>> {
-    let opened = |packet: &Vec<u8>| sessions.iter().find_map(|session| session.open(packet)).unwrap().1;
-    unframed(bytes).iter().map(|packet| Frame::parse_all(&opened(packet)).unwrap()).collect()
 }
 
 /// Whether a node has a place for somebody that it has not met.
@@ -235,8 +232,7 @@ fn connect(node: &mut Node, now: Instant) -> ConnectionId {
 }
 
 fn seal(session: &mut Session, frames: &[Frame]) -> Vec<u8> {
-    let plaintext: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
-    framed(&session.seal(&plaintext))
+    framed(&session.say(frames))
 }
 
 /// Takes from a node everything that it has to write, as a link would.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use arbitrary::Arbitrary;
-use egtp_sim::second::Key;
-use egtp_sim::second::frame::Frame;
+use egtp_sim::second::frame::{Frame, OF_QUERY, OF_REPLY, Run};
 use egtp_sim::second::handshake::{HelloPayload, Initiator, Responder, WelcomePayload};
 use egtp_sim::second::identity::Identity;
 use egtp_sim::second::message::{self, Message};
 use egtp_sim::second::packet::Packet;
-use egtp_sim::second::session::Session;
+use egtp_sim::second::session::{Session, Unheard};
+use egtp_sim::second::{Key, ack};
 
 use super::super::edits::{Edit, edited};
 use super::stage::body;
@@ -51,38 +51,33 @@ pub(super) enum Word {
         of_query: bool,
         which: u8,
     },
-    Ack {
-        which: u8,
-        echo: u8,
-    },
     Refuse {
         which: u8,
         code: u8,
     },
-    Gone {
-        which: u8,
-        reason: u8,
+    Cancel {
+        number: Number,
     },
-    Done {
-        base: Number,
-        bitmap: u64,
-    },
-    Ping {
-        token: u64,
-        asks: u8,
-    },
-    Pong {
-        answers: bool,
-        held: u8,
-    },
+    Ack(Acked),
+    Ping,
     Break {
         code: u8,
         base: Number,
         bits: u8,
     },
-    Leave {
-        step: u8,
-    },
+}
+
+/// What an ACK names.
+#[derive(Arbitrary, Debug)]
+pub(super) enum Acked {
+    /// What has come.
+    Heard,
+    /// What has come, without some of it.
+    Some(u64),
+    /// Everything up to what has come last.
+    Everything,
+    /// Anything.
+    Any { largest: u64, delay: u16, runs: Vec<(u16, u16)> },
 }
 
 /// The number of a query.
@@ -101,8 +96,6 @@ pub(super) struct Told {
     begun: [BTreeMap<u64, (Vec<u8>, usize)>; 2],
     /// The node's queries, with their bytes.
     asked: Vec<(u64, Vec<u8>)>,
-    /// The token that the node asked with last.
-    asked_for: u64,
 }
 
 /// The peer: two identities, and all that it has agreed upon with the node.
@@ -151,7 +144,6 @@ impl Peer {
             rsid,
             generation: u32::from(generation),
             held: held % 4,
-            boot: 7,
             max_outstanding: u16::from(room),
         };
         let (noise, keys) = responder.answer(ephemeral, &payload.encode())?;
@@ -197,12 +189,9 @@ impl Peer {
             }
             Packet::Sealed { packet, .. } => {
                 // It may be sealed in a session of which the peer was never told.
-                let opened = self.sessions.iter_mut().find_map(|told| {
-                    let (_, text) = told.session.open(&packet)?;
-                    Some((told, text))
-                });
-                if let Some((told, text)) = opened {
-                    told.hears(Frame::parse_all(&text).expect("a node says frames"));
+                let opened = |told: &&mut Told| told.session.open(&packet).is_some();
+                if let Some(told) = self.sessions.iter_mut().find(opened) {
+                    told.hears(&packet);
                 }
             }
             Packet::Retry { .. } | Packet::Stale { .. } | Packet::Busy { .. } => {}
@@ -210,7 +199,7 @@ impl Peer {
     }
 
     fn met(&mut self, session: Session) {
-        self.sessions.push(Told { session, next: 0, begun: Default::default(), asked: Vec::new(), asked_for: 0 });
+        self.sessions.push(Told { session, next: 0, begun: Default::default(), asked: Vec::new() });
     }
 
     /// A name and a secret that were never used.
@@ -221,13 +210,17 @@ impl Peer {
 }
 
 impl Told {
-    fn hears(&mut self, frames: Vec<Frame>) {
+    fn hears(&mut self, packet: &[u8]) {
+        let (_, frames) = match self.session.hear(packet) {
+            Ok(heard) => heard,
+            // A connection may be so much slower than the others.
+            Err(Unheard::Dropped(counter)) if !self.session.ledger.opened().contains(&counter) => return,
+            Err(unheard) => panic!("a node says frames, each of them once: {unheard:?}"),
+        };
         for frame in frames {
-            match frame {
-                // A message in pieces is answered only in ways that its reference does not matter for.
-                Frame::Query { number, part, .. } => self.asked.push((number, part)),
-                Frame::Ping { token, .. } => self.asked_for = token,
-                _ => {}
+            // A message in parts is answered only in ways that its reference does not matter for.
+            if let Frame::Query { number, part, .. } = frame {
+                self.asked.push((number, part));
             }
         }
     }
@@ -253,38 +246,51 @@ impl Told {
                 let message = edited(&message, edits);
                 let (total, part) = begins(&message, *part);
                 self.begun[1].insert(number, (message, part.len()));
-                Frame::Reply { number, code: *code, echo: 0, total, part }
+                Frame::Reply { number, code: *code, total, part }
             }
             Word::Piece { of_query, which, from, length, off } => {
                 let Some((number, message, _)) = self.begun(*of_query, *which) else { return Vec::new() };
                 let from = usize::from(*from).min(message.len());
                 let to = from.saturating_add(usize::from(*length)).min(message.len());
-                piece(*of_query, number, from.saturating_add(usize::from(off / 64)), &message[from..to])
+                piece(*of_query, number, &message, from.saturating_add(usize::from(off / 64)), &message[from..to])
             }
             Word::Rest { of_query, which } => {
                 let Some((number, message, said)) = self.begun(*of_query, *which) else { return Vec::new() };
                 let pieces = message[said..].chunks(1000).take(50).enumerate();
-                let pieces = pieces.map(|(at, part)| piece(*of_query, number, said + at * 1000, part).encode());
+                let pieces =
+                    pieces.map(|(at, part)| piece(*of_query, number, &message, said + at * 1000, part).encode());
                 return pieces.flatten().collect();
             }
-            Word::Ack { which, echo } => Frame::Ack { number: self.asked(*which).0, echo: u64::from(*echo) },
             Word::Refuse { which, code } => Frame::Refuse { number: self.asked(*which).0, code: *code, wait: 1 },
-            Word::Gone { which, reason } => Frame::Gone { number: self.asked(*which).0, reason: *reason },
-            Word::Done { base, bitmap } => Frame::Done { base: self.number(*base), bitmap: *bitmap },
-            Word::Ping { token, asks } => {
-                Frame::Ping { token: *token, asked: vec![self.session.peer_sid; usize::from(asks % 4)] }
-            }
-            Word::Pong { answers, held } => {
-                Frame::Pong { token: if *answers { self.asked_for } else { 1 }, held: *held }
-            }
+            Word::Cancel { number } => Frame::Cancel { number: self.number(*number) },
+            Word::Ack(acked) => self.ack(acked),
+            Word::Ping => Frame::Ping,
             Word::Break { code, base, bits } => {
                 Frame::Break { code: *code, base: self.number(*base), bitmap: [*bits; 128] }
             }
-            // There are two steps; a third byte stands for the other frame that says that somebody is done.
-            Word::Leave { step: 3 } => Frame::Drained,
-            Word::Leave { step } => Frame::Leave { step: *step },
         };
         frame.encode()
+    }
+
+    /// What has not come yet cannot be acknowledged: then it is a PING.
+    fn ack(&self, acked: &Acked) -> Frame {
+        let opened = self.session.ledger.opened();
+        let ack = match acked {
+            Acked::Heard => self.session.ack(),
+            Acked::Some(which) => {
+                let some = opened.iter().filter(|&counter| which >> (counter % 64) & 1 == 1);
+                ack::naming(&some.copied().collect(), 0)
+            }
+            Acked::Everything => opened.last().map(|&largest| {
+                let length = u16::try_from(largest + 1).unwrap_or(u16::MAX);
+                Frame::Ack { largest, delay: 0, runs: vec![Run { length, gap: 0 }] }
+            }),
+            Acked::Any { largest, delay, runs } => {
+                let runs = runs.iter().take(40).map(|&(length, gap)| Run { length, gap });
+                Some(Frame::Ack { largest: *largest, delay: *delay, runs: runs.collect() })
+            }
+        };
+        ack.unwrap_or(Frame::Ping)
     }
 
     fn number(&mut self, number: Number) -> u64 {
@@ -322,7 +328,7 @@ fn begins(message: &[u8], part: u8) -> (u32, Vec<u8>) {
     (u32::try_from(message.len()).unwrap_or(u32::MAX), message[..length].to_vec())
 }
 
-fn piece(of_query: bool, number: u64, offset: usize, part: &[u8]) -> Frame {
-    let offset = u32::try_from(offset).unwrap_or(u32::MAX);
-    Frame::Piece { of: if of_query { 1 } else { 4 }, number, offset, part: part.to_vec() }
+fn piece(of_query: bool, number: u64, message: &[u8], offset: usize, part: &[u8]) -> Frame {
+    let [total, offset] = [message.len(), offset].map(|length| u32::try_from(length).unwrap_or(u32::MAX));
+    Frame::Piece { of: if of_query { OF_QUERY } else { OF_REPLY }, number, total, offset, part: part.to_vec() }
 }

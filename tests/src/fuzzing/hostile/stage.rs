@@ -185,8 +185,8 @@ impl Stage {
                 let at = self.tokens.iter().position(|token| token.incoming() == incoming);
                 self.tokens.swap_remove(at.expect("only what waits is withdrawn"));
             }
-            Delivery::SoftTimeout(query) => assert!(self.pending.contains_key(&query), "it has ended already"),
-            Delivery::Verdict(query, verdict) => {
+            Delivery::SoftTimeout { query, .. } => assert!(self.pending.contains_key(&query), "it has ended already"),
+            Delivery::Verdict { query, verdict, .. } => {
                 let deadline = self.pending.remove(&query);
                 assert!(deadline >= Some(self.now), "a verdict too many or too late: {query:?} {verdict:?}");
             }

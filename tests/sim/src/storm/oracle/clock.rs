@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use egtp::Instant;
 
+use crate::drift::Drift;
+
 /// How far a clock is from the world's, and what it has shown so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Clock {
-    /// Microseconds.
+    drift: Drift,
+    /// The slowest that it was until now.
+    slowest: Drift,
+    /// Microseconds, of a clock that has gone as fast as it does now since the origin.
     ahead: i64,
     /// The latest time that the node may have read from it.
     read: i64,
@@ -40,7 +45,8 @@ impl Clock {
     /// When that is in the world, unless the clock is stepped again before.
     pub(super) fn window(&self, due: Due) -> Window {
         let in_world = |own: i64| {
-            let world = u64::try_from(own.saturating_sub(self.ahead)).unwrap_or(0);
+            let world = self.drift.reaches(own.saturating_sub(self.ahead).into());
+            let world = u64::try_from(world.max(0)).unwrap_or(u64::MAX);
             Instant::from_micros(world).max(self.stepped.unwrap_or(Instant::ZERO))
         };
         // What its clock showed before it was stepped back may have been read, and the consequences drawn.
@@ -55,6 +61,24 @@ impl Clock {
         self.stepped = Some(at);
     }
 
+    /// It goes so fast from now on.
+    pub(super) fn set_drift(&mut self, at: Instant, drift: Drift) {
+        let shown = self.shows(at);
+        self.drift = drift;
+        self.ahead = self.ahead.saturating_add(shown - self.shows(at));
+        self.slowest = self.slowest.min(drift);
+    }
+
+    /// In how much time at most so much passes by it, unless it is stepped.
+    pub(super) fn at_most(&self, time: Duration) -> Duration {
+        duration(self.slowest.reaches(micros(time).into()))
+    }
+
+    /// What it shows at an instant of the world.
+    pub(super) fn at(&self, at: Instant) -> Instant {
+        Instant::from_micros(u64::try_from(self.shows(at)).unwrap_or(0))
+    }
+
     /// The node has been started: whatever it had read before is forgotten.
     pub(super) fn restart(&mut self, at: Instant) {
         self.read = self.shows(at);
@@ -66,7 +90,8 @@ impl Clock {
     }
 
     fn shows(&self, at: Instant) -> i64 {
-        i64::try_from(at.as_micros()).unwrap_or(i64::MAX).saturating_add(self.ahead)
+        let shown = self.drift.shows(at.as_micros().into());
+        i64::try_from(shown).unwrap_or(i64::MAX).saturating_add(self.ahead)
     }
 }
 
@@ -80,6 +105,10 @@ impl Window {
     pub(super) fn contains(&self, instant: Instant) -> bool {
         (self.earliest..=self.latest).contains(&instant)
     }
+}
+
+fn duration(micros: i128) -> Duration {
+    Duration::from_micros(u64::try_from(micros.max(0)).unwrap_or(u64::MAX))
 }
 
 pub(super) fn micros(time: Duration) -> i64 {
@@ -119,6 +148,28 @@ mod tests {
         assert_eq!(clock.window(due), Window::at(at(55)));
         clock.step(at(30), 1_000_000_000);
         assert_eq!(clock.window(due), Window::at(at(30)));
+    }
+
+    #[test]
+    fn what_is_due_by_a_clock_that_is_wrong_comes_early_or_late_by_as_much() {
+        let hour = Duration::from_secs(3600);
+        for (millionths, due) in [(500, 3_608_200_900), (-500, 3_611_800_901), (0, 3_610_000_000)] {
+            let mut clock = Clock::default();
+            clock.set_drift(at(10), Drift::new(millionths));
+            let expected = Instant::from_micros(due);
+            assert_eq!(clock.window(clock.after(at(10), hour)), Window::at(expected), "{millionths}");
+            clock.set_drift(at(20), Drift::default());
+            assert!(expected.saturating_since(at(10)) <= clock.at_most(hour), "{millionths}");
+        }
+    }
+
+    #[test]
+    fn what_it_shows_stays_when_its_speed_changes() {
+        let mut clock = Clock::default();
+        let due = clock.after(at(10), MINUTE);
+        clock.set_drift(at(69), Drift::new(500));
+        assert_eq!(clock.window(due), Window::at(Instant::from_micros(69_999_501)));
+        assert_eq!((clock.at(at(69)), clock.at(at(70))), (at(69), Instant::from_micros(70_000_500)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What went wrong: where, from when to when, and what it may excuse.
+//! What went wrong, where, and from when to when.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,7 +45,7 @@ pub(super) enum Kind {
     Off,
     /// Its process stands still.
     Frozen,
-    /// Packets to and from it vanish.
+    /// What it sends, or is sent, is held up.
     Silent,
     /// Packets are held back.
     Blocked,
@@ -53,12 +53,12 @@ pub(super) enum Kind {
     Deaf,
     /// The directory has forgotten it.
     Unknown,
+    /// It believes a peer where that was before it moved.
+    Outdated,
     /// The directory does not answer, or not the truth.
     Directory,
-    /// Connections were cut.
+    /// Connections were cut, or one broke.
     Cut,
-    /// A connection may break at any time.
-    Fragile,
     /// Its clock was stepped.
     Clock,
     /// It stands behind a translator of addresses.
@@ -70,8 +70,17 @@ pub(super) enum Kind {
 impl Kind {
     /// What makes dials hang and connections fall silent without ending them.
     pub(super) const STALLS: [Self; 5] = [Self::Frozen, Self::Silent, Self::Blocked, Self::Off, Self::Nat];
-    /// What a person can say of the node's own process, whatever the network does.
-    pub(super) const OF_THE_PROCESS: [Self; 3] = [Self::Down, Self::Frozen, Self::Clock];
+    /// What ends a process, and with it everything that it knew of sessions.
+    pub(super) const ENDS: [Self; 2] = [Self::Down, Self::Off];
+    /// What concerns what a node says to itself.
+    const OF_THE_PROCESS: [Self; 4] = [Self::Down, Self::Off, Self::Frozen, Self::Clock];
+}
+
+impl Fault {
+    /// Whether there was something of it in this span.
+    pub(super) fn is_within(&self, since: Instant, until: Instant) -> bool {
+        self.from <= until && self.until.is_none_or(|end| end >= since)
+    }
 }
 
 impl Faults {
@@ -82,7 +91,7 @@ impl Faults {
         }
     }
 
-    /// Something goes wrong at once, with consequences until then at most.
+    /// Something goes wrong until then.
     pub(super) fn add_until(&mut self, kind: Kind, place: Place, at: Instant, until: Instant) {
         self.add(Fault { kind, place, from: at, until: Some(until) });
     }
@@ -133,23 +142,7 @@ impl Faults {
         since: Instant,
         until: Instant,
     ) -> impl Iterator<Item = &Fault> {
-        self.between(one, other).filter(move |fault| {
-            kinds.contains(&fault.kind) && fault.from <= until && fault.until.is_none_or(|end| end >= since)
-        })
-    }
-
-    /// Since when nothing has been wrong between two nodes; `None` while something is. Only what `concerns` counts.
-    pub(super) fn well_since(
-        &self,
-        one: NodeIndex,
-        other: NodeIndex,
-        concerns: impl Fn(&Fault) -> bool,
-    ) -> Option<Instant> {
-        let mut last = Instant::ZERO;
-        for fault in self.between(one, other).filter(|&fault| concerns(fault)) {
-            last = last.max(fault.until?);
-        }
-        Some(last)
+        self.between(one, other).filter(move |fault| kinds.contains(&fault.kind) && fault.is_within(since, until))
     }
 
     fn add(&mut self, fault: Fault) {
@@ -169,9 +162,9 @@ impl fmt::Display for Fault {
             Kind::Blocked => "was blocked",
             Kind::Deaf => "had closed its port",
             Kind::Unknown => "was unknown to the directory",
+            Kind::Outdated => "was believed where nobody was",
             Kind::Directory => "did not answer truly",
             Kind::Cut => "lost its connections",
-            Kind::Fragile => "had a connection that may break",
             Kind::Clock => "had its clock stepped",
             Kind::Nat => "was behind a translator of addresses",
             Kind::Cramped => "has narrow limits",

@@ -31,6 +31,8 @@ pub(in crate::storm) struct Question {
 pub(super) struct Life {
     pub(super) question: Question,
     pub(super) asked: Instant,
+    /// How many bytes its asker had written to its recipient by then.
+    pub(super) written: u64,
     pub(super) soft: Option<Due>,
     pub(super) hard: Due,
     pub(super) soft_told: bool,
@@ -67,10 +69,11 @@ pub(super) enum Expected {
 }
 
 impl Life {
-    pub(super) fn new(question: Question, asked: Instant, soft: Option<Due>, hard: Due) -> Self {
+    pub(super) fn new(question: Question, asked: Instant, soft: Option<Due>, hard: Due, written: u64) -> Self {
         Self {
             question,
             asked,
+            written,
             soft,
             hard,
             soft_told: false,
@@ -116,7 +119,7 @@ impl Life {
 
     /// Whether its asker had what the handler said before then, or that it was too long.
     pub(super) fn was_told_before(&self, then: Instant) -> bool {
-        let Some((at, ending)) = self.ending else { return false };
+        let Some((at, ending)) = &self.ending else { return false };
         let is_told = match ending {
             Ending::Reply { .. } => true,
             Ending::Failed(Failure { reason: Reason::RefusedByPeer(refusal), .. }) => {
@@ -124,7 +127,7 @@ impl Life {
             }
             Ending::Failed(_) => false,
         };
-        is_told && at < then
+        is_told && *at < then
     }
 
     /// Whether its handler may have had it at some time since then and not have spoken.
@@ -151,7 +154,7 @@ impl Life {
 
     /// Whether, as far as its asker knows, its handler may have it and not have said anything.
     pub(super) fn may_wait_for_its_handler(&self) -> bool {
-        match self.ending {
+        match &self.ending {
             None => true,
             Some((_, Ending::Reply { .. })) => false,
             Some((_, Ending::Failed(failure))) => failure.executed == Executed::Maybe,

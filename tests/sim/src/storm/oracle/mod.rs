@@ -6,7 +6,8 @@
 //! - [`clock`]: a node's own clock, by which its deadlines go;
 //! - [`faults`]: what went wrong, where, from when to when;
 //! - [`pace`]: how long things take, at least and at most;
-//! - [`reach`]: whom nodes look up and dial, and when they had no connection left;
+//! - [`reach`]: whom nodes look up and dial;
+//! - [`recovery`]: how long what went wrong is felt after it is over;
 //! - [`life`]: one query;
 //! - [`limits`]: what was refused or lost because a limit was reached;
 //! - [`model`]: takes the facts;
@@ -24,6 +25,7 @@ mod notices;
 mod pace;
 mod promises;
 mod reach;
+mod recovery;
 mod rest;
 #[cfg(test)]
 mod tests;
@@ -48,8 +50,8 @@ pub(super) use self::life::Question;
 pub(super) struct Oracle {
     ids: BTreeMap<NodeId, NodeIndex>,
     addresses: BTreeMap<SocketAddr, NodeIndex>,
-    /// How many of the world's lookups, dials and notes are in the transcript.
-    watched: [u64; 3],
+    /// How many of the world's lookups, dials, notes and broken connections are in the transcript.
+    watched: [u64; 4],
     model: Model,
     records: Records,
     /// Queries without a verdict, by who asked: the number in the body.
@@ -73,11 +75,13 @@ pub(super) struct Kept {
 impl Oracle {
     /// An oracle of a world in which nothing has happened yet.
     pub(super) fn new(world: &World, network: Network, nodes: &[(NodeIndex, Config)]) -> Self {
+        let settings: Vec<_> =
+            nodes.iter().map(|(node, config)| (*node, world.address(*node), config.clone())).collect();
         Self {
             ids: nodes.iter().map(|&(node, _)| (world.id(node), node)).collect(),
             addresses: nodes.iter().map(|&(node, _)| (world.address(node), node)).collect(),
-            watched: [0; 3],
-            model: Model::new(network, nodes, world.now()),
+            watched: [0; 4],
+            model: Model::new(network, &settings, world.now()),
             records: Records::default(),
             waiting: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -136,7 +140,7 @@ impl Oracle {
         let Question { from, to, type_name, bytes, hard, .. } = question;
         let body = body_of(query, bytes);
         self.observe(world, Some(from), What::Asks { query, to, type_name, bytes: body.len(), hard });
-        self.model.asks(world.now(), question);
+        self.model.asks(world.now(), question, world.written(from, to));
         (query, body)
     }
 
@@ -182,7 +186,7 @@ impl Oracle {
 
     /// Writes down what nodes did of themselves since the last call.
     pub(super) fn watch(&mut self, world: &World) {
-        let [lookups, dials, notes] = &mut self.watched;
+        let [lookups, dials, notes, breaks] = &mut self.watched;
         let mut seen = Vec::new();
         for &(at, node, peer) in world.lookups_since(lookups) {
             seen.extend(self.ids.get(&peer).map(|&peer| (at, node, What::LooksUp { peer })));
@@ -194,6 +198,7 @@ impl Oracle {
             let peer = note.peer.and_then(|peer| self.ids.get(&peer).copied());
             seen.push((at, node, What::Noted { cause: note.cause, peer }));
         }
+        seen.extend(world.breaks_since(breaks).iter().map(|&(at, node, other)| (at, node, What::Breaks { other })));
         seen.sort_by_key(|&(at, _, _)| at);
         self.nobody_believes_it(world, &seen);
         for (at, node, what) in seen {
@@ -236,11 +241,11 @@ impl Oracle {
         self.watch(world);
         let at = world.now();
         match delivery {
-            Delivery::Query { from, type_name, body, token, time_left } => {
+            Delivery::Query { from, type_name, body, token, until } => {
                 let query = self.query_of(world, node, from, &type_name, &body)?;
                 self.incoming.insert((node, token.incoming()), query);
                 self.write(world, node, What::Arrives { query, from: self.model.lives[query].question.from });
-                self.model.arrives(at, query, time_left);
+                self.model.arrives(at, query, until);
                 return self.handle(world, node, query, token, body);
             }
             Delivery::Notice { from, body, .. } => match self.ids.get(&from) {
@@ -257,14 +262,14 @@ impl Oracle {
                 }
                 None => self.violate(world, format!("{incoming:?} of node {} never came", node.number())),
             },
-            Delivery::SoftTimeout(id) => match self.waiting.get(&(node, id)).copied() {
+            Delivery::SoftTimeout { query: id, .. } => match self.waiting.get(&(node, id)).copied() {
                 Some(query) => {
                     self.write(world, node, What::SoftTimeout { query });
                     self.model.soft_timeout(at, query);
                 }
                 None => self.violate(world, format!("{id:?} of node {} has ended and times out softly", node.number())),
             },
-            Delivery::Verdict(id, verdict) => self.judge(world, node, id, &verdict),
+            Delivery::Verdict { query: id, verdict, .. } => self.judge(world, node, id, &verdict),
             Delivery::Discovered(..) => {}
             other => self.violate(world, format!("node {} is told {other:?}", node.number())),
         }
@@ -351,13 +356,14 @@ impl Oracle {
                 };
                 (Ending::Reply { bytes: reply.body.len() }, belongs)
             }
-            Verdict::Failed(failure) => (Ending::Failed(*failure), true),
+            Verdict::Failed(failure) => (Ending::Failed(failure.clone()), true),
         };
-        self.write(world, node, What::Ends { query, ending });
+        self.write(world, node, What::Ends { query, ending: ending.clone() });
         if !belongs {
             self.violate(world, format!("query {query} has a reply that is not its own"));
         }
-        self.model.ends(world.now(), query, ending);
+        let Question { from, to, .. } = self.model.lives[query].question;
+        self.model.ends(world.now(), query, ending, world.written(from, to));
     }
 
     fn write(&mut self, world: &World, node: NodeIndex, what: What) {

@@ -1,27 +1,25 @@
 //! The reference model: it hears facts in their order, and says what is wrong with them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use egtp::{Cause, Config, Instant, Limits, Timers};
 
 use super::clock::{Clock, Due, Window, micros};
-use super::faults::{Fault, Faults, Kind, Place};
+use super::faults::{Faults, Kind, Place};
 use super::life::{Answer, Life, Question};
 use super::limits::is_cramped;
 use super::notices::{self, Notices};
 use super::pace::Pace;
 use super::reach::Reach;
-use super::verdicts::back;
+use crate::drift::Drift;
 use crate::storm::Violation;
 use crate::transcript::{Ending, What};
 use crate::{Directory, Network, NodeIndex};
 
 /// How much longer than its asker a recipient may hold a query: as long as a handshake may have taken.
 const HANDSHAKE_AT_MOST: Duration = Duration::from_secs(60);
-
-/// So many places for queries may all be taken at some time.
-const FEW_PLACES: usize = 64;
 
 /// No trick sends more, or is answered with more.
 const BYTES_OF_A_TRICK: usize = 250_000;
@@ -36,12 +34,12 @@ pub(super) struct Model {
     pub(super) notices: Notices,
     /// Queries without a verdict whose askers run.
     pub(super) waiting: BTreeSet<usize>,
+    /// Queries that handlers have.
+    pub(super) handled: BTreeSet<usize>,
+    /// When what one node waited for from another took all the places there last.
+    pub(super) crowded: BTreeMap<(NodeIndex, NodeIndex), Instant>,
     /// Nodes on whom the adversary has played a trick.
     tricked: BTreeSet<NodeIndex>,
-    /// When one node waited last for as many answers of another as that takes queries at a time.
-    crowded: BTreeMap<(NodeIndex, NodeIndex), Instant>,
-    /// Queries that handlers have.
-    handled: BTreeSet<usize>,
     /// Nodes to which a longer packet came than a stranger may send, for no reason.
     pub(super) unexpected_long_packets: BTreeSet<NodeIndex>,
     pub(super) violations: Vec<Violation>,
@@ -50,6 +48,7 @@ pub(super) struct Model {
 /// What is known of a node.
 #[derive(Debug)]
 pub(super) struct Setting {
+    pub(super) address: SocketAddr,
     pub(super) limits: Limits,
     pub(super) timers: Timers,
     clock: Clock,
@@ -62,20 +61,30 @@ impl Setting {
     pub(super) fn deadline(&self, due: Due) -> Window {
         self.clock.window(due)
     }
+
+    /// How long at most something lasts that lasts so long by its own clock.
+    pub(super) fn at_most(&self, time: Duration) -> Duration {
+        self.clock.at_most(time)
+    }
+
+    /// What its own clock shows at an instant of the world.
+    pub(super) fn shows(&self, at: Instant) -> Instant {
+        self.clock.at(at)
+    }
 }
 
 impl Model {
-    pub(super) fn new(network: Network, nodes: &[(NodeIndex, Config)], now: Instant) -> Self {
-        let throttles = nodes.iter().map(|(node, config)| (*node, config.throttle)).collect();
+    pub(super) fn new(network: Network, nodes: &[(NodeIndex, SocketAddr, Config)], now: Instant) -> Self {
+        let throttles = nodes.iter().map(|(node, _, config)| (*node, config.throttle)).collect();
         let mut faults = Faults::default();
-        for (node, config) in nodes {
+        for (node, _, config) in nodes {
             if is_cramped(&config.limits, nodes.len()) {
                 faults.begin(Kind::Cramped, Place::Node(*node), now);
             }
         }
-        let setting = |(node, config): &(NodeIndex, Config)| {
-            let Config { limits, timers, .. } = config.clone();
-            (*node, Setting { limits, timers, clock: Clock::default(), thawed: now })
+        let setting = |(node, address, config): &(NodeIndex, SocketAddr, Config)| {
+            let (address, Config { limits, timers, .. }) = (*address, config.clone());
+            (*node, Setting { address, limits, timers, clock: Clock::default(), thawed: now })
         };
         Self {
             pace: Pace::new(network, throttles),
@@ -85,24 +94,29 @@ impl Model {
             lives: Vec::new(),
             notices: Notices::default(),
             waiting: BTreeSet::new(),
-            tricked: BTreeSet::new(),
-            crowded: BTreeMap::new(),
             handled: BTreeSet::new(),
+            crowded: BTreeMap::new(),
+            tricked: BTreeSet::new(),
             unexpected_long_packets: BTreeSet::new(),
             violations: Vec::new(),
         }
     }
 
-    /// Something was asked.
-    pub(super) fn asks(&mut self, at: Instant, question: Question) {
+    /// Something was asked, when its asker had written so many bytes to its recipient.
+    pub(super) fn asks(&mut self, at: Instant, question: Question, written: u64) {
         let clock = self.clock(question.from);
         let hard = clock.after(at, question.hard);
         let soft = question.soft.map(|soft| clock.after(at, soft));
-        let life = Life::new(question, at, soft, hard);
+        let life = Life::new(question, at, soft, hard, written);
         self.carry(at, &life);
         self.reach.asked(at, question.from, question.to);
         self.waiting.insert(self.lives.len());
         self.lives.push(life);
+    }
+
+    /// Whether the adversary has played a trick on a node.
+    pub(super) fn was_tricked(&self, node: NodeIndex) -> bool {
+        self.tricked.contains(&node)
     }
 
     /// Anything else that is no delivery.
@@ -112,7 +126,6 @@ impl Model {
             // What was due before is due all the same.
             self.nobody_waits_too_long(at, false);
         }
-        let place = node.map_or(Place::World, Place::Node);
         match (what, node) {
             (What::Cancels { query }, _) => self.lives[*query].cancelled = Some(at),
             (What::Answers { query, .. }, _) => self.answered(at, *query, Answer::Reply),
@@ -121,70 +134,22 @@ impl Model {
                 let wrong = self.reach.looks_up(at, node, *peer, self.outstanding(node, *peer));
                 self.violations.extend(wrong);
             }
-            (What::Dials { peer }, Some(node)) => {
-                if self.reach.a_break_is_due() {
-                    self.faults.begin(Kind::Fragile, Place::Way(node, *peer), at);
-                }
-                let wrong = self.reach.dials(at, node, *peer);
-                self.violations.extend(wrong);
-            }
+            (What::Dials { peer }, Some(node)) => self.violations.extend(self.reach.dials(at, node, *peer)),
             (What::Tricked(_), Some(node)) => {
                 self.tricked.insert(node);
                 self.pace.keeps_busy(at, node, BYTES_OF_A_TRICK);
             }
             (What::AsksAdversary { bytes, .. }, Some(node)) => self.pace.keeps_busy(at, node, *bytes),
-            (What::Outdated { peer }, Some(node)) => self.reach.was_told(at, node, *peer),
-            (What::Noted { cause: Cause::PacketTooLong, .. }, Some(node)) if !self.may_be_of_lost_session(at, node) => {
+            (What::Noted { cause: Cause::PacketTooLong, .. }, Some(node))
+                if !self.has_few_places_for_handshakes(node) =>
+            {
                 self.unexpected_long_packets.insert(node);
             }
-            (What::Cut { other }, Some(node)) => {
-                let news = at + self.pace.ways(1);
-                self.faults.add_until(Kind::Cut, Place::Way(node, *other), at, news);
-                self.reach.parted(at, node, Some(*other));
-            }
-            (What::Crashes, Some(node)) => self.crashed(at, node, Kind::Down),
-            (What::PowerOff, Some(node)) => self.crashed(at, node, Kind::Off),
-            (What::Blocked { to, blocked }, Some(node)) => self.set(Kind::Blocked, Place::Way(node, *to), at, *blocked),
-            (What::ClockForward { by }, Some(node)) => self.clock_stepped(at, node, *by, false),
-            (What::ClockBack { by }, Some(node)) => self.clock_stepped(at, node, *by, true),
-            (What::Nat(nat), _) => self.set(Kind::Nat, place, at, nat.is_some()),
-            (What::Starts, Some(node)) => {
-                if self.faults.goes_on(Kind::Off, place) {
-                    // Whoever still talks to the process that was is refused now, as if it had just been killed.
-                    self.faults.add_until(Kind::Down, place, at, at + self.pace.ways(2));
-                }
-                for kind in [Kind::Down, Kind::Off, Kind::Unknown] {
-                    self.faults.end(kind, place, at);
-                }
-                self.setting(node).clock.restart(at);
-                self.setting(node).thawed = at;
-            }
-            (What::Freezes, _) => self.faults.begin(Kind::Frozen, place, at),
-            (What::Thaws, Some(node)) => {
-                self.faults.end(Kind::Frozen, place, at);
-                self.setting(node).thawed = at;
-            }
-            (What::Silent(silent), _) => self.set(Kind::Silent, place, at, *silent),
-            (What::Listening(listening), _) => self.set(Kind::Deaf, place, at, !*listening),
-            (What::Unknown, _) => self.faults.begin(Kind::Unknown, place, at),
             (What::Directory(directory), _) => {
                 self.set(Kind::Directory, Place::World, at, *directory != Directory::Honest);
             }
-            (What::NextConnectionBreaks { .. }, _) => {
-                // A dial may hang until it is given up.
-                let hangs = self.nodes.values().map(|node| node.timers.connect).max().unwrap_or_default();
-                for (one, other) in self.reach.a_connection_will_break(at, hangs + self.pace.ways(4)) {
-                    self.faults.begin(Kind::Fragile, Place::Way(one, other), at);
-                }
-            }
-            (What::Heals, _) => {
-                self.reach.no_connection_breaks();
-                let kinds =
-                    [Kind::Silent, Kind::Blocked, Kind::Deaf, Kind::Unknown, Kind::Directory, Kind::Fragile, Kind::Nat];
-                for kind in kinds {
-                    self.faults.end_everywhere(kind, at);
-                }
-            }
+            (What::Heals, _) => self.heals(at),
+            (what, Some(node)) => self.goes_wrong(at, node, what),
             _ => {}
         }
         if disturbs {
@@ -192,13 +157,51 @@ impl Model {
         }
     }
 
-    /// A handler is given a query.
-    pub(super) fn arrives(&mut self, at: Instant, query: usize, time_left: Duration) {
+    /// Something goes wrong with a node, or is well again.
+    fn goes_wrong(&mut self, at: Instant, node: NodeIndex, what: &What) {
+        let place = Place::Node(node);
+        match what {
+            What::Cut { other } | What::Breaks { other } => {
+                self.faults.add_until(Kind::Cut, Place::Way(node, *other), at, at + self.pace.ways(1));
+            }
+            What::Outdated { peer } => {
+                self.reach.was_told(at, node, *peer);
+                self.faults.add_until(Kind::Outdated, Place::Way(node, *peer), at, at);
+            }
+            What::Crashes => self.crashed(at, node, Kind::Down),
+            What::PowerOff => self.crashed(at, node, Kind::Off),
+            What::Starts => self.starts(at, node),
+            What::Blocked { to, blocked } => self.set(Kind::Blocked, Place::Way(node, *to), at, *blocked),
+            What::ClockForward { by } => self.clock_stepped(at, node, *by, false),
+            What::ClockBack { by } => self.clock_stepped(at, node, *by, true),
+            What::Drifts { millionths } => self.setting(node).clock.set_drift(at, Drift::new(*millionths)),
+            What::Nat(nat) => self.set(Kind::Nat, place, at, nat.is_some()),
+            What::Freezes => self.faults.begin(Kind::Frozen, place, at),
+            What::Thaws => {
+                self.faults.end(Kind::Frozen, place, at);
+                self.setting(node).thawed = at;
+            }
+            What::Silent(silent) => self.set(Kind::Silent, place, at, *silent),
+            What::Listening(listening) => self.set(Kind::Deaf, place, at, !*listening),
+            What::Unknown => self.faults.begin(Kind::Unknown, place, at),
+            _ => {}
+        }
+    }
+
+    /// All is well from now on, but for processes that do not run: these are started, and those that stand still go on.
+    fn heals(&mut self, at: Instant) {
+        for kind in [Kind::Silent, Kind::Blocked, Kind::Deaf, Kind::Unknown, Kind::Directory, Kind::Nat] {
+            self.faults.end_everywhere(kind, at);
+        }
+    }
+
+    /// A handler is given a query, which it may answer until then by its node's clock.
+    pub(super) fn arrives(&mut self, at: Instant, query: usize, until: Instant) {
         let life = &mut self.lives[query];
         life.runs += 1;
         life.arrived.get_or_insert(at);
         self.handled.insert(query);
-        if let Some(wrong) = self.wrong_arrival(at, query, time_left) {
+        if let Some(wrong) = self.wrong_arrival(at, query, until) {
             self.violate(at, query, &wrong);
         }
     }
@@ -208,6 +211,7 @@ impl Model {
         if let Some(wrong) = self.wrong_withdrawal(at, query) {
             self.violate(at, query, &wrong);
         }
+        self.is_crowded_until(at, query);
         self.lives[query].withdrawn = Some(at);
         self.handled.remove(&query);
     }
@@ -230,16 +234,14 @@ impl Model {
         }
     }
 
-    /// A query has its verdict.
-    pub(super) fn ends(&mut self, at: Instant, query: usize, ending: Ending) {
-        for wrong in self.wrong_ending(at, query, ending) {
+    /// A query has its verdict, when its asker had written so many bytes to its recipient.
+    pub(super) fn ends(&mut self, at: Instant, query: usize, ending: Ending, written: u64) {
+        for wrong in self.wrong_ending(at, query, &ending, written) {
             self.violate(at, query, &wrong);
         }
         let question = self.lives[query].question;
-        if self.is_crowded(question.from, question.to) {
-            self.crowded.insert((question.from, question.to), at);
-        }
-        let wrong = self.reach.ended(at, question.from, question.to, ending);
+        self.is_crowded_until(at, query);
+        let wrong = self.reach.ended(at, question.from, question.to, &ending);
         self.violations.extend(wrong);
         self.lives[query].ending = Some((at, ending));
         self.waiting.remove(&query);
@@ -272,12 +274,7 @@ impl Model {
             self.violate(now, query, &what);
         }
         let mut notices = std::mem::take(&mut self.notices);
-        // A notice takes a place as a query does, and nobody is told when it has it.
-        let late = notices.overdue(now, |from, to, sent| {
-            let limits = &self.nodes[&to].limits;
-            let has_room = limits.incoming_per_peer.min(limits.incoming) > FEW_PLACES;
-            if has_room { self.said_by(from, to, sent) } else { None }
-        });
+        let late = notices.overdue(now, |from, to, sent| self.notice_due(now, from, to, sent));
         self.notices = notices;
         self.violations.extend(late);
     }
@@ -295,18 +292,7 @@ impl Model {
     /// How long after its asker's deadline a recipient gives a query up at the latest.
     pub(super) fn late_until(&self, life: &Life) -> Duration {
         let age = self.nodes[&life.question.from].timers.session * 2;
-        HANDSHAKE_AT_MOST + age / 1024 + self.pace.ways(1)
-    }
-
-    /// Whether one node waits for as many answers of another as that takes queries at a time.
-    pub(super) fn is_crowded(&self, from: NodeIndex, to: NodeIndex) -> bool {
-        let limits = &self.nodes[&to].limits;
-        self.outstanding(from, to) >= limits.incoming_per_peer.min(limits.incoming / 4)
-    }
-
-    /// When that was so last.
-    pub(super) fn was_crowded(&self, from: NodeIndex, to: NodeIndex) -> Instant {
-        self.crowded.get(&(from, to)).copied().unwrap_or(Instant::ZERO)
+        HANDSHAKE_AT_MOST + age / 256 + self.pace.ways(1)
     }
 
     /// How many queries a node's handlers may have for long though nobody waits: by a clock that has jumped, they are not due yet.
@@ -316,6 +302,12 @@ impl Model {
             question.to == node && !self.clocks_go_right(question.from, node)
         };
         self.handled.iter().filter(kept).count()
+    }
+
+    /// Whether a node may remember a reply for long though nobody waits for it, for the same reason.
+    pub(super) fn remembers_too_long(&self, node: NodeIndex) -> bool {
+        let others = self.nodes.keys().filter(|&&other| other != node);
+        others.into_iter().any(|&other| !self.clocks_go_right(other, node))
     }
 
     /// How many of a node's places an adversary may have taken, under both of its names.
@@ -332,9 +324,28 @@ impl Model {
         self.waiting.iter().filter(between).count()
     }
 
+    /// Until now a query may have taken the place of another.
+    fn is_crowded_until(&mut self, at: Instant, query: usize) {
+        let to = self.lives[query].question.to;
+        let askers: BTreeSet<NodeIndex> = self.waiting.iter().map(|&query| self.lives[query].question.from).collect();
+        for from in askers {
+            if self.is_crowded(from, to, 0) {
+                self.crowded.insert((from, to), at);
+            }
+        }
+    }
+
+    fn starts(&mut self, at: Instant, node: NodeIndex) {
+        for kind in [Kind::Down, Kind::Off, Kind::Unknown] {
+            self.faults.end(kind, Place::Node(node), at);
+        }
+        self.setting(node).clock.restart(at);
+        self.setting(node).thawed = at;
+    }
+
     fn crashed(&mut self, at: Instant, node: NodeIndex, kind: Kind) {
         self.faults.begin(kind, Place::Node(node), at);
-        self.reach.parted(at, node, None);
+        self.reach.crashed(node);
         self.notices.crashed(node);
         for life in &mut self.lives {
             if life.question.from == node && life.may_wait_for_its_handler() {
@@ -349,19 +360,8 @@ impl Model {
         self.handled.retain(|&query| lives[query].recipient_gone.is_none());
     }
 
-    /// Whether what came to a node from somebody unknown may go on in a session of which it knows no more: it had few places for
-    /// sessions; or a peer has started again and said that it holds none, before all was there that it had sent until then.
-    fn may_be_of_lost_session(&self, at: Instant, node: NodeIndex) -> bool {
-        let started_again = |&other: &NodeIndex| {
-            let lately = back(at, self.settles(node, other));
-            let mut crashes = self.faults.find((node, other), &[Kind::Down, Kind::Off], lately, at);
-            crashes.any(|fault| fault.place == Place::Node(other))
-        };
-        let mut others = self.nodes.keys().filter(|&&other| other != node);
-        self.has_few_places_for_handshakes(node) || others.any(started_again)
-    }
-
     fn answered(&mut self, at: Instant, query: usize, answer: Answer) {
+        self.is_crowded_until(at, query);
         let life = &mut self.lives[query];
         // To a query that was withdrawn an answer goes nowhere.
         if life.withdrawn.is_none() && life.recipient_gone.is_none() {
@@ -402,7 +402,7 @@ impl Model {
         }
     }
 
-    /// The clock of a node is put forward, or back if `by` is negative.
+    /// The clock of a node is put forward or back.
     pub(super) fn clock_stepped(&mut self, at: Instant, node: NodeIndex, by: Duration, back: bool) {
         self.nobody_waits_too_long(at, false);
         // Until it shows a new time again, nothing that is timed happens.
@@ -416,7 +416,7 @@ impl Model {
         self.nodes.get_mut(&node).expect("every node of the world is known")
     }
 
-    fn clock(&self, node: NodeIndex) -> Clock {
+    pub(super) fn clock(&self, node: NodeIndex) -> Clock {
         self.nodes[&node].clock
     }
 
@@ -437,11 +437,6 @@ impl Model {
         let what = format!("{} {wrong}", self.lives[query].describe(query));
         self.violations.push(Violation { at, what });
     }
-
-    /// A fault that concerns two nodes, other than what a verdict does not depend on.
-    pub(super) fn well_since(&self, life: &Life, concerns: impl Fn(&Fault) -> bool) -> Option<Instant> {
-        self.faults.well_since(life.question.from, life.question.to, concerns)
-    }
 }
 
 pub(super) fn told(Window { earliest, latest }: Window) -> String {
@@ -453,6 +448,7 @@ fn disturbs(what: &What) -> bool {
     matches!(
         what,
         What::Cut { .. }
+            | What::Breaks { .. }
             | What::Crashes
             | What::Starts
             | What::Freezes
@@ -466,7 +462,6 @@ fn disturbs(what: &What) -> bool {
             | What::ClockBack { .. }
             | What::Nat(_)
             | What::Directory(_)
-            | What::NextConnectionBreaks { .. }
             | What::Heals
     )
 }

@@ -17,6 +17,10 @@ const AROUND: u64 = 700;
 /// A throttle shares out its rate in rounds, and not all of it in each; what is cut off in the middle goes again.
 const INEFFICIENCY: u64 = 2;
 
+/// What goes in one record at most, and what is under way at once at most.
+const RECORD: usize = 16 * 1024;
+const BUFFER: usize = 64 * 1024;
+
 /// So many busy times of a node are remembered; a query waits for fewer.
 const REMEMBERED: usize = 200;
 
@@ -42,11 +46,6 @@ impl Pace {
     pub(super) fn ways(&self, times: u32) -> Duration {
         let short = self.network.bandwidth.map_or(Duration::ZERO, |rate| time_for(AROUND, rate));
         (self.network.latency + self.network.jitter + short) * times
-    }
-
-    /// Whether all of so many bytes may be under way in one direction of a link.
-    pub(super) fn holds(&self, bytes: usize) -> bool {
-        bytes <= self.network.buffer
     }
 
     /// A message of so many bytes is to go from one node to the other.
@@ -76,17 +75,8 @@ impl Pace {
         }
     }
 
-    /// How long, from `at` on, two nodes may be busy without a pause.
-    pub(super) fn busy(&self, one: NodeIndex, other: NodeIndex, at: Instant) -> Duration {
-        let of = |node| {
-            let mut times = self.busy.get(&node).into_iter().flatten();
-            let around = times.find(|&&(from, until)| from <= at && at <= until);
-            around.map_or(Duration::ZERO, |(_, until)| until.saturating_since(at))
-        };
-        of(one) + of(other)
-    }
-
-    /// The same for as long as something `takes` besides: while it is under way more may be given to either of the two.
+    /// How long, from `at` on, two nodes may be busy while something is under way that `takes` so long besides: meanwhile more may be given
+    /// to either of the two.
     pub(super) fn busy_during(&self, one: NodeIndex, other: NodeIndex, at: Instant, takes: Duration) -> Duration {
         let times = [one, other].into_iter().filter_map(|node| self.busy.get(&node)).flatten();
         let mut times: Vec<_> = times.filter(|&&(_, until)| until >= at).collect();
@@ -116,22 +106,9 @@ impl Pace {
         self.ways(u32::try_from(buffers).unwrap_or(u32::MAX)) + serialised
     }
 
-    /// How long it takes at least until the last of so many bytes has left a node.
-    pub(super) fn leaves_after(&self, from: NodeIndex, bytes: usize) -> Duration {
-        let bytes = bytes as u64;
-        let throttle = self.throttle(from);
-        let throttled = [throttle.up, throttle.up_per_connection].into_iter().flatten().map(|rate| {
-            let rate = rate.as_bytes_per_second();
-            time_for(bytes.saturating_sub((rate / 4).max(1024)), rate)
-        });
-        let buffers = bytes.saturating_sub(1) / (self.network.buffer as u64).max(1);
-        let linked = self.network.latency * u32::try_from(buffers).unwrap_or(u32::MAX);
-        throttled.max().unwrap_or_default().max(linked)
-    }
-
-    /// Whether a node reads and writes as fast as it can.
-    pub(super) fn is_free(&self, node: NodeIndex) -> bool {
-        self.throttle(node) == Throttle::default()
+    /// How long it takes at most until a record of the usual length is through, with as much before it as a link holds.
+    pub(super) fn takes_for_a_record(&self, from: NodeIndex, to: NodeIndex) -> Duration {
+        self.cost(from, to, RECORD + self.network.buffer.min(BUFFER))
     }
 
     fn throttle(&self, node: NodeIndex) -> Throttle {

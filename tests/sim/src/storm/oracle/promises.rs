@@ -1,13 +1,15 @@
-//! What is sure to happen, and by when: what a world in which nothing is wrong owes, and what is owed in spite of it.
+//! What is sure to happen, and by when: what is owed once nothing goes wrong any more, and what is owed in spite of it.
 
 use std::time::Duration;
 
-use egtp::{Executed, Failure, Instant, Reason};
+use egtp::{Executed, Failure, Instant};
 
 use super::clock::Window;
 use super::faults::{Fault, Kind, Place};
 use super::life::{Expected, Life};
 use super::model::Model;
+use super::recovery::back;
+use super::verdicts::MANY;
 use crate::NodeIndex;
 use crate::transcript::Ending;
 
@@ -17,6 +19,9 @@ const WAYS: u32 = 16;
 
 /// So much more, for timers that are rounded up, and a peer that has a second to show that it still holds a session.
 const GRACE: Duration = Duration::from_millis(1200);
+
+/// Trouble that is longer ago than this does not keep a node from failing at once.
+const LATELY: Duration = Duration::from_secs(60);
 
 /// A verdict is sure to be there by then.
 #[derive(Debug)]
@@ -32,132 +37,90 @@ impl Model {
         promises.into_iter().flatten().min_by_key(|promise| promise.due)
     }
 
-    /// With nothing wrong between two nodes, what is asked is answered.
+    /// Once nothing goes wrong between two nodes any more, what is asked is answered. Cuts, blocks and silence are no verdicts.
     fn answers(&self, life: &Life) -> Option<Promise> {
         let (Expected::Reply | Expected::Declined | Expected::UnknownType, since) = life.expected() else {
             return None;
         };
         let (from, to) = (life.question.from, life.question.to);
-        if self.is_crowded(from, to) {
+        if self.may_lack_room(life) {
             return None;
         }
         let due = self.through_by(from, to, since.max(self.was_crowded(from, to)))?;
-        let why = "nothing was wrong between the two nodes".to_owned();
+        let why = match self.recovered(from, to, since) {
+            Some(recovered) if recovered > since => format!("what was wrong between the two was over by {recovered}"),
+            _ => "nothing was wrong between the two nodes".to_owned(),
+        };
         Some(Promise { due, why })
     }
 
-    /// When what one node owes another since then is through, with its answer, if nothing is wrong between them: from when
-    /// what was wrong before has settled, at the latest.
-    fn through_by(&self, from: NodeIndex, to: NodeIndex, since: Instant) -> Option<Instant> {
-        let settled = self.settled(from, to)?;
+    /// When what one node has for another since then is through, with its answer, if nothing goes wrong between them any more.
+    pub(super) fn through_by(&self, from: NodeIndex, to: NodeIndex, since: Instant) -> Option<Instant> {
+        let since = since.max(self.recovered(from, to, since)?);
         if from == to {
-            return Some(since.max(settled));
+            return Some(since);
         }
-        let since = since.max(settled);
-        let takes = self.pace.ways(WAYS) + GRACE;
+        let takes = self.pace.ways(WAYS) + GRACE + self.impatience(from, to);
         Some(since + takes + self.pace.busy_during(from, to, since, takes))
-    }
-
-    /// When what is said just once is through: if anything is wrong, or was until lately, it may get lost.
-    pub(super) fn said_by(&self, from: NodeIndex, to: NodeIndex, since: Instant) -> Option<Instant> {
-        self.settled(from, to).filter(|&settled| settled <= since)?;
-        self.through_by(from, to, since)
-    }
-
-    /// Since when nothing has been wrong between two nodes, nor followed from what was.
-    fn settled(&self, from: NodeIndex, to: NodeIndex) -> Option<Instant> {
-        let well = self.faults.well_since(from, to, |_| true)?;
-        let at_once = from == to || well == Instant::ZERO;
-        Some(if at_once { well } else { well + self.settles(from, to) })
-    }
-
-    /// Whether nothing has been wrong between two nodes since then, nor is either held back by a throttle.
-    pub(super) fn is_well_and_free(&self, one: NodeIndex, other: NodeIndex, since: Instant) -> bool {
-        let well = self.faults.well_since(one, other, |fault| fault.kind != Kind::Cramped);
-        self.pace.is_free(one) && self.pace.is_free(other) && well.is_some_and(|well| well <= since)
     }
 
     /// What cannot leave the machine fails at once.
     fn fails_fast(&self, life: &Life) -> Option<Promise> {
         let (from, to) = (life.question.from, life.question.to);
-        let (since, why) = self.cannot_leave(from, to)?;
-        let hides = |fault: &Fault| {
-            let of_the_asker = fault.place == Place::Node(from);
-            match fault.kind {
-                Kind::Cut | Kind::Fragile => false,
-                Kind::Down | Kind::Deaf | Kind::Unknown => of_the_asker && fault.kind == Kind::Down,
-                _ => true,
-            }
+        let (since, why) = self.cannot_leave(life)?;
+        let trouble = |fault: &&Fault| match fault.kind {
+            Kind::Down | Kind::Deaf | Kind::Unknown => fault.place == Place::Node(from),
+            _ => true,
         };
-        let well = self.well_since(life, hides)?;
-        let settled = if well == Instant::ZERO { well } else { well + self.settles(from, to) };
-        let news = since + self.pace.ways(2) + self.pace.busy(from, from, since);
-        let due = life.asked.max(settled).max(news) + self.pace.ways(8);
+        let news = self.pace.ways(2);
+        let news = news + self.pace.busy_during(from, to, since, news);
+        // What is asked before the news is there may have left.
+        let since = Some(since + news).filter(|&known| known <= life.asked).map(|_| life.asked)?;
+        let between = self.faults.between(from, to).filter(trouble);
+        let due = since + self.pace.ways(8);
+        if between.into_iter().any(|fault| fault.is_within(back(life.asked, LATELY), due)) {
+            return None;
+        }
         Some(Promise { due, why })
     }
 
-    /// Since when nothing that one node sends can have a way to another, as its own system tells it at once.
-    pub(super) fn cannot_leave(&self, from: NodeIndex, to: NodeIndex) -> Option<(Instant, String)> {
+    /// Since when nothing of a query can have a way to its peer, as the asker's own system tells it at once.
+    fn cannot_leave(&self, life: &Life) -> Option<(Instant, String)> {
+        let (from, to) = (life.question.from, life.question.to);
+        let peer = Place::Node(to);
         if from == to {
             return None;
         }
-        let peer = Place::Node(to);
-        let dial = self.pace.ways(4);
-        if let Some(since) = self.faults.since(Kind::Down, peer) {
+        if let Some(since) = self.faults.since(Kind::Down, peer).filter(|&since| since <= life.asked) {
             return Some((since, format!("node {} had crashed at {since}", to.number())));
         }
-        if let (Some(deaf), Some(apart)) = (self.faults.since(Kind::Deaf, peer), self.reach.apart_since(from, to, dial))
-            && self.refuses_since(from, to, deaf, apart)
+        let never_met = self.reach.last_dial(to, from).is_none();
+        if let Some(deaf) = self.faults.since(Kind::Deaf, peer)
+            && never_met
+            && self.reach.first_dial(from, to).is_none_or(|first| first >= deaf)
         {
-            let why = format!("node {} had closed its port at {deaf}, and no connection was left", to.number());
-            return Some((deaf.max(apart), why));
+            return Some((
+                deaf,
+                format!("node {} had closed its port at {deaf}, and no connection was left", to.number()),
+            ));
         }
         let unknown = self.faults.since(Kind::Unknown, peer)?;
         let why = format!("node {} was unknown to the directory since {unknown}, and to the asker", to.number());
-        self.reach.are_strangers(from, to).then_some((unknown, why))
+        (never_met && self.reach.is_unheard_of(from, to)).then_some((unknown, why))
     }
 
-    /// Whether all dials since two nodes were parted were refused.
-    fn refuses_since(&self, from: NodeIndex, to: NodeIndex, deaf: Instant, apart: Instant) -> bool {
-        if apart == Instant::ZERO {
-            return self.reach.first_dial(from, to).is_none_or(|first| first >= deaf);
-        }
-        // What waits to be accepted by a process that stands still is not cut with the rest.
-        let waits = self.faults.find((from, to), &[Kind::Frozen], Instant::ZERO, apart).next().is_some();
-        deaf + self.pace.ways(4) < apart && !waits
-    }
-
-    /// A silent peer is found dead: what was sent to it does not wait for its hard timeout.
-    pub(super) fn found_dead_by(&self, life: &Life, ending: Ending) -> Option<Promise> {
-        let Ending::Failed(Failure { reason: Reason::HardTimeout, executed: Executed::Maybe, .. }) = ending else {
-            return None;
-        };
-        let (from, to) = (life.question.from, life.question.to);
-        if from == to || self.well_since(life, |fault| self.blinds(from, fault)).is_none_or(|well| well > life.asked) {
+    /// When a notice that was sent then is heard at the latest. It has no verdict: like a query it goes again, but not under another number
+    /// nor in another session, and where the peer cannot be reached it is given up.
+    pub(super) fn notice_due(&self, now: Instant, from: NodeIndex, to: NodeIndex, sent: Instant) -> Option<Instant> {
+        let ends = [Kind::Down, Kind::Off, Kind::Clock, Kind::Deaf, Kind::Cramped, Kind::Unknown, Kind::Directory];
+        let mut faults = self.faults.between(from, to).filter(|fault| fault.is_within(back(sent, LATELY), now));
+        let cuts = self.faults.find((from, to), &[Kind::Cut], back(sent, LATELY), now).count();
+        let may_be_given_up = faults.any(|fault| ends.contains(&fault.kind))
+            || self.outlasts_dials(from, to, back(sent, LATELY), now).is_some();
+        if may_be_given_up || cuts >= MANY || self.is_crowded(from, to, 1) {
             return None;
         }
-        let places = [(Kind::Silent, from), (Kind::Silent, to), (Kind::Frozen, to), (Kind::Off, to)];
-        let stalls = places.map(|(kind, node)| self.faults.since(kind, Place::Node(node)).map(|since| (since, kind)));
-        let (since, kind) = stalls.into_iter().flatten().min_by_key(|&(since, _)| since)?;
-        let silent = since.max(life.asked).max(self.last_released(to, from));
-        let start = silent + self.pace.ways(2) + self.pace.busy(from, to, silent);
-        let timers = &self.nodes[&from].timers;
-        let due = start + timers.probe_waiting + timers.probe_answer + GRACE;
-        let why = format!("the peer could not be heard since {since} ({kind:?}), and is probed");
-        Some(Promise { due, why })
-    }
-
-    /// When what was held back on the way from one node to another was let go last: it comes even if its sender is gone by then.
-    fn last_released(&self, from: NodeIndex, to: NodeIndex) -> Instant {
-        let faults = self.faults.between(from, to).filter(|fault| fault.kind == Kind::Blocked);
-        let on_the_way = faults.filter(|fault| fault.place == Place::Way(from, to));
-        on_the_way.filter_map(|fault| fault.until).max().unwrap_or(Instant::ZERO)
-    }
-
-    /// Whether a fault keeps a node from noticing that another is silent.
-    fn blinds(&self, node: NodeIndex, fault: &Fault) -> bool {
-        let of_the_process = matches!(fault.kind, Kind::Frozen | Kind::Clock | Kind::Down);
-        (of_the_process && fault.place == Place::Node(node)) || fault.kind == Kind::Cramped
+        self.through_by(from, to, sent.max(self.was_crowded(from, to)))
     }
 
     /// What is wrong with a query that still waits.
@@ -185,9 +148,10 @@ impl Model {
         if !life.is_with_handler() || self.is_frozen(to) || !self.clocks_go_right(from, to) {
             return None;
         }
-        let told = match life.ending {
+        let told = match &life.ending {
             Some((at, Ending::Failed(Failure { executed: Executed::Maybe, .. }))) if life.asker_gone.is_none() => {
-                self.said_by(from, to, at)
+                let untroubled = self.recovered(from, to, *at).is_some_and(|recovered| recovered <= *at);
+                self.through_by(from, to, *at).filter(|_| untroubled)
             }
             _ => None,
         };
@@ -195,14 +159,5 @@ impl Model {
         let due = told.map_or(until, |told| told.min(until));
         (due < now)
             .then(|| format!("is still with its handler, which should have been told by {due} that nobody waits"))
-    }
-
-    /// How long after a fault its consequences are over: dials and lookups that hang, connections that are dead and not found out.
-    pub(super) fn settles(&self, one: NodeIndex, other: NodeIndex) -> Duration {
-        let of = |node| {
-            let timers = &self.nodes[&node].timers;
-            timers.lookup.max(timers.probe_idle + timers.probe_answer) + timers.connect + timers.authenticate
-        };
-        of(one).max(of(other))
     }
 }

@@ -1,7 +1,6 @@
-//! How nodes come to reach each other, as far as it shows: whom they look up, whom they dial, when all their connections ended.
+//! How nodes come to reach each other, as far as it shows: whom they look up, and whom they dial.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use egtp::{Failure, Instant, Reason};
 
@@ -9,16 +8,14 @@ use crate::NodeIndex;
 use crate::storm::Violation;
 use crate::transcript::Ending;
 
-type Pair = (NodeIndex, NodeIndex);
-
 #[derive(Debug, Default)]
 pub(super) struct Reach {
-    /// From one node to another.
-    attempts: BTreeMap<Pair, Attempts>,
-    /// When all connections between two nodes had ended, the smaller one first.
-    parted: BTreeMap<Pair, Instant>,
-    /// Since when the next connection is to break.
-    breaks: Option<Instant>,
+    /// From one node to another, in its present life.
+    attempts: BTreeMap<(NodeIndex, NodeIndex), Attempts>,
+    /// Whom a node may know anything of: whoever it was to reach, or was to reach it.
+    met: BTreeMap<NodeIndex, BTreeSet<NodeIndex>>,
+    /// Who was told where whom is, or found out.
+    told: BTreeSet<(NodeIndex, NodeIndex)>,
 }
 
 /// What a node did to reach another.
@@ -48,9 +45,14 @@ impl Attempts {
 impl Reach {
     pub(super) fn asked(&mut self, at: Instant, from: NodeIndex, to: NodeIndex) {
         self.attempt(from, to).at(at).reasons += 1;
+        if from != to {
+            self.met.entry(from).or_default().insert(to);
+            self.met.entry(to).or_default().insert(from);
+        }
     }
 
-    /// The Lookup Service is asked at most once in an attempt to reach a peer. Each attempt that fails ends a query that waits.
+    /// The Lookup Service is asked at most once in an attempt to reach a peer. Each attempt that fails ends a query that waits, or is
+    /// followed by a rest.
     pub(super) fn looks_up(
         &mut self,
         at: Instant,
@@ -69,6 +71,7 @@ impl Reach {
 
     /// Nobody is dialled who was never looked up: only the Lookup Service says where peers are.
     pub(super) fn dials(&mut self, at: Instant, node: NodeIndex, peer: NodeIndex) -> Option<Violation> {
+        self.told.insert((node, peer));
         let attempts = self.attempt(node, peer).at(at);
         attempts.first_dial.get_or_insert(at);
         attempts.last_dial = Some(at);
@@ -80,11 +83,12 @@ impl Reach {
 
     /// A node was told where a peer is, or was. It may dial that, and then look the peer up.
     pub(super) fn was_told(&mut self, at: Instant, node: NodeIndex, peer: NodeIndex) {
+        self.told.insert((node, peer));
         self.attempt(node, peer).at(at).reasons += 1;
     }
 
     /// A peer is given up only after the Lookup Service was asked, in every attempt.
-    pub(super) fn ended(&mut self, at: Instant, from: NodeIndex, to: NodeIndex, ending: Ending) -> Option<Violation> {
+    pub(super) fn ended(&mut self, at: Instant, from: NodeIndex, to: NodeIndex, ending: &Ending) -> Option<Violation> {
         let Ending::Failed(Failure { reason: Reason::Unreachable, .. }) = ending else { return None };
         let attempts = self.attempt(from, to);
         let since = attempts.given_up.filter(|&before| before != at).unwrap_or(Instant::ZERO);
@@ -94,31 +98,14 @@ impl Reach {
         wrong.then(|| Violation { at, what: what() })
     }
 
-    /// Every connection of a node has ended, or every one with this other node.
-    pub(super) fn parted(&mut self, at: Instant, node: NodeIndex, other: Option<NodeIndex>) {
-        if let Some(other) = other {
-            self.parted.insert(sorted(node, other), at);
-            return;
-        }
-        let its: Vec<Pair> = self.attempts.keys().filter(|&&(from, to)| from == node || to == node).copied().collect();
-        for (from, to) in its {
-            self.parted.insert(sorted(from, to), at);
-        }
+    /// A node's process is gone. It had stored where its peers are.
+    pub(super) fn crashed(&mut self, node: NodeIndex) {
         for (_, attempts) in self.attempts.iter_mut().filter(|((from, _), _)| *from == node) {
-            attempts.given_up = None;
+            (attempts.given_up, attempts.first_dial, attempts.last_dial) = (None, None, None);
         }
     }
 
-    /// Since when two nodes have had no connection, unless by a dial of the first one. A dial takes up to `dial` to be decided.
-    pub(super) fn apart_since(&self, from: NodeIndex, to: NodeIndex, dial: Duration) -> Option<Instant> {
-        let parted = self.parted.get(&sorted(from, to)).copied();
-        match self.last_dial(to, from) {
-            None => Some(parted.unwrap_or(Instant::ZERO)),
-            Some(back) => parted.filter(|&parted| back + dial < parted),
-        }
-    }
-
-    /// When one node dialled another for the first time.
+    /// When one node dialled another for the first time in its present life.
     pub(super) fn first_dial(&self, from: NodeIndex, to: NodeIndex) -> Option<Instant> {
         self.attempts.get(&(from, to))?.first_dial
     }
@@ -128,39 +115,17 @@ impl Reach {
         self.attempts.get(&(from, to))?.last_dial
     }
 
-    /// Whom a node may know anything of: whoever it was to reach, or was to reach it.
-    pub(super) fn met(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
-        let pairs = self.attempts.keys().filter(move |&&(from, to)| from != to && (from == node || to == node));
-        let others: BTreeSet<NodeIndex> = pairs.map(|&(from, to)| if from == node { to } else { from }).collect();
-        others.into_iter()
+    /// Whether a node has never dialled another, in whatever life, nor was told where it is.
+    pub(super) fn is_unheard_of(&self, from: NodeIndex, to: NodeIndex) -> bool {
+        !self.told.contains(&(from, to))
     }
 
-    /// Whether neither has ever been in touch with the other.
-    pub(super) fn are_strangers(&self, one: NodeIndex, other: NodeIndex) -> bool {
-        self.last_dial(one, other).is_none() && self.last_dial(other, one).is_none()
-    }
-
-    /// Some connection will break that is decided from now on: gives back between whom it may be already on its way.
-    pub(super) fn a_connection_will_break(&mut self, at: Instant, dial: Duration) -> Vec<Pair> {
-        self.breaks.get_or_insert(at);
-        let near = |&(_, attempts): &(&Pair, &Attempts)| attempts.last_dial.is_some_and(|last| last + dial >= at);
-        self.attempts.iter().filter(near).map(|(&pair, _)| pair).collect()
-    }
-
-    /// Whether a connection that is dialled now may be the one that breaks.
-    pub(super) fn a_break_is_due(&self) -> bool {
-        self.breaks.is_some()
-    }
-
-    pub(super) fn no_connection_breaks(&mut self) {
-        self.breaks = None;
+    /// How many others a node may know anything of, besides one.
+    pub(super) fn others_met(&self, node: NodeIndex, besides: NodeIndex) -> usize {
+        self.met.get(&node).into_iter().flatten().filter(|&&met| met != besides).count()
     }
 
     fn attempt(&mut self, from: NodeIndex, to: NodeIndex) -> &mut Attempts {
         self.attempts.entry((from, to)).or_default()
     }
-}
-
-fn sorted(one: NodeIndex, other: NodeIndex) -> Pair {
-    (one.min(other), one.max(other))
 }

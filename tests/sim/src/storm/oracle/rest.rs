@@ -1,19 +1,17 @@
 //! What nodes may hold: their records' numbers, their timers, and what may be left over once nothing happens any more.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use egtp::{Cause, SignedRecord, Usage};
 
 use super::Oracle;
 use super::life::Life;
-use super::model::Setting;
 use crate::transcript::Ending;
 use crate::usage::is_under_way;
 use crate::{NodeIndex, World};
 
-/// So long a node may read nothing from a peer, because replies wait for that one, before it reads on; and one second more.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A node holds so many sessions with one peer at most, besides those on offer.
+const SESSIONS_PER_PEER: usize = 64;
 
 /// The sequence numbers of the records that nodes have published.
 #[derive(Debug, Default)]
@@ -50,65 +48,31 @@ impl Oracle {
             self.violate(world, format!("node {} uses the number of its record again", node.number()));
         }
         let usage = world.node(node).usage();
-        let peers = self.ids.len();
-        let explained = timers_at_most(&usage, peers);
+        let explained = timers_at_most(&usage);
         self.demand(world, usage.timers <= explained, || {
             format!("unexplained timers at node {}, of which {explained} can be explained: {usage:?}", node.number())
-        });
-    }
-
-    /// Two nodes read from each other, or at least one of the two does, as long as there is something to read. Only if there may be no
-    /// room for another reply, they wait until a connection is found dead.
-    pub(in crate::storm) fn is_moving(&mut self, world: &mut World, one: NodeIndex, other: NodeIndex) {
-        let Some(since) = world.stand_still_since(one, other) else { return };
-        let stands = world.now().saturating_since(since);
-        let is_full = |&node: &NodeIndex| {
-            world.node(node).usage().reply_bytes > self.model.nodes[&node].limits.reply_bytes_per_peer / 4 * 3
-        };
-        let dead = if [one, other].iter().any(is_full) { self.model.settles(one, other) } else { Duration::ZERO };
-        let excused = stands <= PATIENCE + dead || !self.model.is_well_and_free(one, other, since);
-        self.demand(world, excused, || {
-            format!(
-                "node {} and node {} have read nothing from each other for {stands:?}",
-                one.number(),
-                other.number()
-            )
         });
     }
 
     /// After the storm, no table holds anything, and every timer is explained.
     pub(in crate::storm) fn nothing_leaks(&mut self, world: &mut World, node: NodeIndex) {
         let usage = self.unexcused(world, node);
-        self.demand(world, !is_under_way(&usage), || format!("something is left at node {}: {usage:?}", node.number()));
-        // A connection is watched for silence and for idleness and may be leaving; a session is renewed; surplus is tidied. What has
-        // just been said of that may have begun a round of each throttle, and of a connection's own.
-        let throttles = if self.model.pace.is_free(node) { 0 } else { 2 + usage.connections };
-        let explained = usage.timers <= 3 * usage.connections + usage.sessions + 1 + throttles;
-        self.demand(world, explained, || format!("unexplained timers at node {}: {usage:?}", node.number()));
+        let at = node.number();
+        self.demand(world, !is_under_way(&usage), || format!("something is left at node {at}: {usage:?}"));
         let maintained = self.model.nodes[&node].limits.maintained_connections;
         let surplus = usage.connections > maintained;
-        self.demand(world, !surplus, || format!("node {} keeps more than {maintained}: {usage:?}", node.number()));
+        self.demand(world, !surplus, || format!("node {at} keeps more than {maintained}: {usage:?}"));
     }
 
-    /// Long after the storm, there are no connections, and one session with each peer at most. There may be two if connections are so
-    /// few, or so few are maintained, or sessions are replaced so often or are so few, that a connection may have been closed before a
-    /// session that had been replaced was; or if so little may be asked, or so few peers be known, that nobody has found out. Strangers may have
-    /// left so many sessions.
-    pub(in crate::storm) fn is_at_rest(&mut self, world: &mut World, node: NodeIndex, cramped: bool, strangers: usize) {
-        let peers = self.ids.len() - 1;
-        let few = |Setting { limits, .. }: &Setting| {
-            limits.maintained_connections.min(limits.queries).min(limits.peers) < peers
-        };
-        let are_replaced = self.model.replaces_sessions() || self.model.somebody_has_few_sessions();
-        let may_be_left = cramped || are_replaced || self.model.nodes.values().any(few);
-        // Whoever keeps a query keeps the session in which it came.
-        let kept = self.model.kept_too_long(node);
-        let most = strangers + kept + if may_be_left { 2 * peers } else { peers };
+    /// Long after the storm, there are no connections, and sessions are all that a peer's timer is set for: to be replaced, or to end.
+    pub(in crate::storm) fn is_at_rest(&mut self, world: &mut World, node: NodeIndex) {
         let usage = self.unexcused(world, node);
         let at = node.number();
+        let idle = usage.peers.min(usage.sessions);
         self.demand(world, usage.connections == 0, || format!("node {at} keeps idle connections: {usage:?}"));
-        self.demand(world, usage.sessions <= most, || format!("more sessions than peers at node {at}: {usage:?}"));
-        self.demand(world, usage.timers == usage.sessions, || format!("unexplained timers at node {at}: {usage:?}"));
+        self.demand(world, usage.timers <= idle, || format!("unexplained timers at node {at}: {usage:?}"));
+        let most = SESSIONS_PER_PEER * usage.peers + usage.tentative_sessions;
+        self.demand(world, usage.sessions <= most, || format!("too many sessions at node {at}: {usage:?}"));
     }
 
     /// In a world that has healed, whoever asks has a reply, unless there is no place for one of the two at the other.
@@ -125,7 +89,17 @@ impl Oracle {
 
     /// No node of this implementation sends what another one cannot understand.
     pub(in crate::storm) fn nobody_misbehaved(&mut self, world: &mut World, node: NodeIndex) {
-        for cause in [Cause::ProtocolViolation, Cause::UnknownVersion, Cause::RecordNotOpened] {
+        let never = [
+            Cause::ProtocolViolation,
+            Cause::UnknownVersion,
+            Cause::RecordNotOpened,
+            Cause::RecordReplayed,
+            Cause::HandshakeNotForMe,
+            Cause::ConnectedToMyself,
+            Cause::ConnectedToAnother,
+            Cause::ReplyMismatched,
+        ];
+        for cause in never {
             let count = world.node(node).count(cause);
             self.demand(world, count == 0, || format!("{} at node {}", cause.text(), node.number()));
         }
@@ -134,16 +108,19 @@ impl Oracle {
         self.demand(world, expected, || format!("{} at node {}", cause.text(), node.number()));
     }
 
-    /// What a node holds, without the queries of which it cannot know that their time is over, and the sessions on offer to somebody who
-    /// has no place for them and asks again and again, or who just then replaces one.
+    /// What a node holds, without what it cannot know that its time is over.
     fn unexcused(&self, world: &mut World, node: NodeIndex) -> Usage {
         let mut usage = world.node(node).usage();
-        if self.model.somebody_has_few_sessions() || self.model.replaces_sessions() {
-            usage.tentative_sessions = 0;
-        }
         let kept = self.model.kept_too_long(node).min(usage.incoming);
         usage.incoming -= kept;
-        usage.timers = usage.timers.saturating_sub(kept);
+        if self.model.was_tricked(node) {
+            // Whoever played the trick is gone, and its session has nothing to make room for: its handlers wait for their deadlines.
+            usage.incoming = 0;
+            usage.reply_bytes = 0;
+        }
+        if self.model.remembers_too_long(node) {
+            usage.reply_bytes = 0;
+        }
         usage
     }
 
@@ -154,9 +131,8 @@ impl Oracle {
     }
 }
 
-/// Each timer belongs to something: a query has two, one to be answered has one; a connection is watched for silence, for
-/// idleness, for its throttle and for its end; a session acknowledges, gives pieces up, is renewed or forgotten; a peer is asked to
-/// prove a session and to shake hands again; and four are the node's own.
-fn timers_at_most(usage: &Usage, peers: usize) -> usize {
-    2 * usage.queries + usage.incoming + 5 * usage.connections + 4 * usage.sessions + usage.lookups + 2 * peers + 4
+/// Each timer belongs to something: a query, a connection, a peer and a question to the directory have one each; both directions of the
+/// throttle, surplus connections and the end have one.
+fn timers_at_most(usage: &Usage) -> usize {
+    usage.queries + usage.connections + usage.peers + usage.lookups + 4
 }

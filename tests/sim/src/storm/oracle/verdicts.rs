@@ -1,16 +1,33 @@
 //! Which verdicts a query may end in, when, and why; and what its recipient may be told.
+//!
+//! | verdict | excused by |
+//! |---|---|
+//! | reply, declined | what the handler has said |
+//! | refused by peer | an unknown type; a limit, at the deadline; a clock that was stepped |
+//! | refused here | a limit |
+//! | unreachable | each attempt that it names: a closed port, a stall that outlasted the dial, many cuts in a row |
+//! | lost by peer | the end of the peer's process; few places for sessions; a clock that was stepped |
+//! | hard timeout | its time, and whatever puts off the promise of an answer |
+//! | cancelled | its asker |
 
 use std::time::Duration;
 
-use egtp::{Executed, Failure, Instant, PeerRefusal, Reason, Stage};
+use egtp::{Attempt, AttemptResult, Executed, Failure, Instant, PeerRefusal, Reason, Stage, Strategy};
 
 use super::clock::Window;
 use super::faults::{Fault, Kind, Place};
-use super::life::{Answer, Life};
+use super::life::{Answer, Expected, Life};
 use super::model::{Model, Setting, told};
 use super::promises::Promise;
+use super::recovery::back;
 use crate::NodeIndex;
 use crate::transcript::Ending;
+
+/// So many cuts may have turned a dialler away so often that it has given up.
+pub(super) const MANY: usize = 5;
+
+/// What is not written yet of a message all of whose parts have begun to leave: the rest of a record, on each of two paths.
+const REST_OF_RECORDS: u64 = 2 * 16_500;
 
 /// A verdict that a query may end in.
 #[derive(Debug)]
@@ -22,15 +39,16 @@ struct Allowed {
 }
 
 impl Model {
-    /// Everything that is wrong with a verdict.
-    pub(super) fn wrong_ending(&self, at: Instant, query: usize, ending: Ending) -> Vec<String> {
+    /// Everything that is wrong with a verdict, which came when the asker had written so many bytes to the recipient.
+    pub(super) fn wrong_ending(&self, at: Instant, query: usize, ending: &Ending, written: u64) -> Vec<String> {
         let life = &self.lives[query];
         let mut wrong = Vec::new();
-        let reason = match ending {
+        let failure = match ending {
             Ending::Reply { .. } => None,
-            Ending::Failed(failure) => Some(failure.reason),
+            Ending::Failed(failure) => Some(failure),
         };
-        let allowed = self.allowed(at, life, reason);
+        let reason = failure.map(|failure| failure.reason);
+        let allowed = self.allowed(at, life, failure);
         let same: Vec<&Allowed> = allowed.iter().filter(|allowed| allowed.reason == reason).collect();
         if same.is_empty() {
             wrong.push(format!("ended at {at} as {ending}; {}", list(&allowed)));
@@ -39,24 +57,19 @@ impl Model {
                 same.iter().map(|allowed| format!("{}, {}", told(allowed.when), allowed.why)).collect();
             wrong.push(format!("ended at {at} as {ending}, which was allowed {}", when.join(" or ")));
         }
-        let promises = [self.promise(life), self.found_dead_by(life, ending)];
-        for Promise { due, why } in promises.into_iter().flatten() {
-            if due < at {
-                wrong.push(format!("ended at {at} as {ending}, though it was due by {due}: {why}"));
-            }
+        if let Some(Promise { due, why }) = self.promise(life).filter(|promise| promise.due < at) {
+            wrong.push(format!("ended at {at} as {ending}, though it was due by {due}: {why}"));
         }
         let soft = life.soft.filter(|_| !life.soft_told).map(|soft| self.window(life.question.from, soft).latest);
         if let Some(soft) = soft.filter(|&soft| soft < at) {
             wrong.push(format!("should have become impatient at {soft}"));
         }
-        if let Ending::Failed(failure) = ending {
-            wrong.extend(self.wrong_execution(at, life, failure).map(str::to_owned));
-        }
+        wrong.extend(failure.and_then(|failure| self.wrong_execution(at, life, failure, written)).map(str::to_owned));
         wrong
     }
 
     /// Which verdicts are allowed. Limits are looked at only as far as one of them may have led to what came.
-    fn allowed(&self, at: Instant, life: &Life, came: Option<Reason>) -> Vec<Allowed> {
+    fn allowed(&self, at: Instant, life: &Life, came: Option<&Failure>) -> Vec<Allowed> {
         let deadline = self.window(life.question.from, life.hard);
         let least = if life.is_to_itself() { Duration::ZERO } else { self.pace.least() };
         let mut allowed =
@@ -78,22 +91,18 @@ impl Model {
             allow(Some(Reason::RefusedByPeer(refusal)), life.asked + least * 2, why);
         }
         if !life.is_to_itself() {
-            // A session that makes room for another takes what is partly written with it.
-            let may_go_in_part = self.may_have_three_sessions(life, at);
-            let whole = if may_go_in_part { Duration::ZERO } else { self.leaves_after(life) };
-            let excuses = [
-                (Reason::Unreachable, Duration::ZERO, self.unreachable(life, at)),
-                (Reason::ConnectionLost, whole, self.connection_lost(life, at)),
-                (Reason::LostByPeer, self.leaves_after(life) + least, self.lost_by_peer(life, at)),
-            ];
-            for (reason, earliest, why) in excuses {
-                if let Some(why) = why {
-                    allow(Some(reason), life.asked + earliest, why);
-                }
+            let tried = came.map_or(&[][..], |failure| &failure.tried);
+            if let Some(why) = self.unreachable(life, at, tried) {
+                allow(Some(Reason::Unreachable), life.asked, why);
+            }
+            if let Some(why) = self.lost_by_peer(life, at) {
+                allow(Some(Reason::LostByPeer), life.asked, why);
             }
         }
-        if let Some((reason, (earliest, why))) = came.and_then(|came| Some((came, self.limit_reached(life, came)?))) {
-            allow(Some(reason), earliest, why);
+        if let Some(Failure { reason, .. }) = came
+            && let Some((earliest, why)) = self.limit_reached(life, *reason)
+        {
+            allow(Some(*reason), earliest, why);
         }
         allowed
     }
@@ -101,122 +110,133 @@ impl Model {
     /// What a peer may answer instead of its handler, other than because of its limits.
     fn refusals(&self, life: &Life, at: Instant) -> Vec<(PeerRefusal, String)> {
         let mut refusals = Vec::new();
-        if life.expected().0 == super::life::Expected::UnknownType {
+        if life.expected().0 == Expected::UnknownType {
             refusals.push((PeerRefusal::UnknownType, "nobody serves the type".to_owned()));
         }
-        // A session in which clocks have come apart is left at the first such refusal. What comes in pieces is given up with it.
-        if let Some(step) = self.fault(life, at, self.pace.ways(8), &[Kind::Clock]) {
-            refusals.extend([PeerRefusal::TooLate, PeerRefusal::NoMemory].map(|refusal| (refusal, step.clone())));
+        // Where clocks have come apart it goes again in a session that starts them anew, once.
+        let (from, to) = (life.question.from, life.question.to);
+        if let Some(step) = self.faults.find((from, to), &[Kind::Clock], life.asked, at).next() {
+            let late = [PeerRefusal::TooLate, PeerRefusal::NoMemory, PeerRefusal::Cancelled];
+            refusals.extend(late.map(|refusal| (refusal, step.to_string())));
         }
         refusals
     }
 
-    /// Why a peer may be unreachable.
-    fn unreachable(&self, life: &Life, at: Instant) -> Option<String> {
-        let peer = |fault: &&Fault| fault.place == Place::Node(life.question.to);
-        let dial = self.pace.ways(4);
-        let lookup = self.nodes[&life.question.from].timers.lookup;
-        let refused = self.faults_of(life, at, dial, &[Kind::Down, Kind::Deaf, Kind::Unknown]).find(peer);
-        let refused = refused.map(Fault::to_string);
-        refused
-            .or_else(|| self.fault(life, at, lookup + dial, &[Kind::Directory]))
-            .or_else(|| self.fault(life, at, dial, &[Kind::Cut, Kind::Fragile, Kind::Clock, Kind::Cramped]))
-            .or_else(|| self.stalled(life, at))
+    /// Why a peer may be unreachable: every attempt that is named had to fail, one of them where the peer is; or nobody knew where that is.
+    fn unreachable(&self, life: &Life, at: Instant, tried: &[Attempt]) -> Option<String> {
+        let (from, to) = (life.question.from, life.question.to);
+        let home = self.nodes[&to].address;
+        let since = self.round_before(from, at);
+        let unknown = || self.faults.find((from, to), &[Kind::Unknown, Kind::Directory], since, at);
+        let went_home = tried.iter().any(|attempt| attempt.strategy == Strategy::Address(home));
+        let nowhere = unknown().next().filter(|_| !went_home);
+        let mut why = nowhere.map(Fault::to_string);
+        for attempt in tried.iter().filter(|attempt| attempt.strategy == Strategy::Address(home)) {
+            why = Some(self.failed_since(life, at, since, attempt)?.to_string());
+        }
+        why
     }
 
-    /// Why a connection may have ended that a query had gone by.
-    fn connection_lost(&self, life: &Life, at: Instant) -> Option<String> {
+    /// How long before a peer is given up its round may have begun.
+    fn round_before(&self, from: NodeIndex, at: Instant) -> Instant {
+        let Setting { timers, .. } = &self.nodes[&from];
+        let pauses = Duration::from_secs(9);
+        let round = (timers.connect + timers.authenticate) * 2 + timers.lookup + pauses;
+        back(at, self.at_most(from, round) + self.pace.ways(16))
+    }
+
+    /// What made an attempt fail.
+    fn failed_since(&self, life: &Life, at: Instant, since: Instant, attempt: &Attempt) -> Option<&Fault> {
         let (from, to) = (life.question.from, life.question.to);
-        let news = self.pace.ways(2) + self.pace.busy(from, to, life.asked);
-        let later = self.settles(from, to);
-        if self.is_stuck(life) {
-            return None;
+        let find = |kinds| self.faults.find((from, to), kinds, since, at);
+        let of_peer = |fault: &&Fault| fault.place == Place::Node(to);
+        match attempt.result {
+            AttemptResult::Refused => find(&[Kind::Down, Kind::Deaf]).find(of_peer),
+            AttemptResult::Silent => {
+                let stall = self.outlasts_dials(from, to, since, at);
+                stall.or_else(|| find(&[Kind::Clock, Kind::Cramped]).next())
+            }
+            AttemptResult::TurnedAway => {
+                let cuts: Vec<&Fault> = find(&[Kind::Cut]).collect();
+                let cut = cuts.get(MANY - 1).copied();
+                let ended = || find(&[Kind::Down, Kind::Off, Kind::Cramped, Kind::Clock]).next();
+                cut.or_else(ended).or_else(|| self.outlasts_dials(from, to, since, at))
+            }
+            // It is tried again: another attempt has failed since.
+            AttemptResult::Busy => find(&[Kind::Cramped]).next(),
+            _ => None,
         }
-        self.fault(life, at, news, &[Kind::Cut, Kind::Fragile, Kind::Down])
-            .or_else(|| self.fault(life, at, later, &[Kind::Off, Kind::Clock, Kind::Cramped]))
-            .or_else(|| self.stalled(life, at))
+    }
+
+    /// What may have lasted so long that a dial was given up. A system tries again after one second, two, four, and so on: stalls that are
+    /// shorter than the dial, or several, may still outlast all that is tried in it.
+    pub(super) fn outlasts_dials(
+        &self,
+        from: NodeIndex,
+        to: NodeIndex,
+        since: Instant,
+        now: Instant,
+    ) -> Option<&Fault> {
+        let patience = [from, to].map(|node| &self.nodes[&node].timers);
+        let patience = patience.map(|timers| timers.connect.min(timers.authenticate));
+        let tries = (0..10).map(|times| Duration::from_secs((1 << times) - 1));
+        let last = tries.filter(|&tried| tried < patience[0].min(patience[1])).max().unwrap_or_default();
+        let between_tries = (last + Duration::from_secs(1)) / 2;
+        let mut stalls: Vec<&Fault> = self.faults.find((from, to), &Kind::STALLS, since, now).collect();
+        stalls.sort_by_key(|stall| stall.from);
+        let mut chain = None;
+        for stall in stalls {
+            let end = stall.until.unwrap_or(now).min(now);
+            let (began, ended) = match chain {
+                Some((began, ended)) if ended + between_tries >= stall.from => (began, end.max(ended)),
+                _ => (stall.from, end),
+            };
+            if ended.saturating_since(began) + self.pace.ways(4) >= last {
+                return Some(stall);
+            }
+            chain = Some((began, ended));
+        }
+        None
     }
 
     /// Why a peer may have lost what it had taken.
     fn lost_by_peer(&self, life: &Life, at: Instant) -> Option<String> {
-        let settles = self.settles(life.question.from, life.question.to);
-        let kinds = [Kind::Down, Kind::Off, Kind::Clock, Kind::Cramped];
-        let crosses =
-            || self.fault(life, at, settles, &[Kind::Cut, Kind::Fragile]).filter(|_| self.asks_back(life, settles));
-        self.fault(life, at, settles, &kinds).or_else(|| self.stalled(life, at)).or_else(crosses)
-    }
-
-    /// Whether the recipient had something to say to the asker of its own. Both dial then, and each may begin a session: with one
-    /// that replaces a connection's these are three, and the oldest is given up; that the peer says so may be lost with a connection.
-    fn asks_back(&self, life: &Life, lately: Duration) -> bool {
         let (from, to) = (life.question.from, life.question.to);
-        let since = back(life.asked, lately);
-        let late = self.lives.iter().rev().take_while(|other| other.asked >= since);
-        let mut back = late.filter(|other| (other.question.from, other.question.to) == (to, from));
-        back.next().is_some() || self.notices.sent_by(to).any(|(recipient, sent, _)| recipient == from && sent >= since)
+        let of_peer = |fault: &&Fault| fault.place == Place::Node(to);
+        let ended = self.faults.find((from, to), &Kind::ENDS, self.unnoticed_since(life), at).find(of_peer);
+        let clock = || self.faults.find((from, to), &[Kind::Clock], life.asked, at).next();
+        ended.or_else(clock).map(Fault::to_string)
     }
 
-    /// Something between the two lasted, or has lasted lately, so long that dials, probes and leave-taking were given up.
-    fn stalled(&self, life: &Life, at: Instant) -> Option<String> {
+    /// Since when its peer's process may have ended of whom an asker thinks as before. It hears of that from the peer's system, unless
+    /// something holds the news up; from one that has lost its power, when it writes.
+    fn unnoticed_since(&self, life: &Life) -> Instant {
         let (from, to) = (life.question.from, life.question.to);
-        let patience = [from, to].map(|node| {
-            let Setting { timers, limits, .. } = &self.nodes[&node];
-            let patience = timers.connect.min(timers.authenticate).min(timers.probe_answer);
-            // Where few connections are kept, one may be about to be left.
-            if limits.maintained_connections < self.nodes.len() { patience.min(timers.linger) } else { patience }
-        });
-        let patience = patience[0].min(patience[1]).saturating_sub(self.pace.ways(4));
-        let lately = back(at, self.settles(from, to));
-        let stalls = self
-            .faults
-            .between(from, to)
-            .filter(|fault| Kind::STALLS.contains(&fault.kind) && fault.until.is_none_or(|until| until >= lately));
-        let longest = stalls.min_by_key(|fault| fault.from)?;
-        (at.saturating_since(longest.from) >= patience).then(|| longest.to_string())
-    }
-
-    fn fault(&self, life: &Life, at: Instant, before: Duration, kinds: &[Kind]) -> Option<String> {
-        self.faults_of(life, at, before, kinds).next().map(Fault::to_string)
-    }
-
-    /// Faults between asker and recipient from a while before a query was asked until now.
-    fn faults_of<'a>(
-        &'a self,
-        life: &Life,
-        at: Instant,
-        before: Duration,
-        kinds: &'a [Kind],
-    ) -> impl Iterator<Item = &'a Fault> {
-        let between = (life.question.from, life.question.to);
-        self.faults.find(between, kinds, self.news_since(between, life.asked, before), at)
-    }
-
-    /// Since when something may have happened that is news at this instant or later. News take so long, and do not get through while
-    /// something is in their way.
-    fn news_since(&self, between: (NodeIndex, NodeIndex), at: Instant, news: Duration) -> Instant {
-        let mut since = back(at, news);
+        let news = self.pace.ways(2) + self.pace.busy_during(to, to, life.asked, Duration::ZERO);
+        let mut since = back(life.asked, news);
         loop {
-            let stalls = self.faults.find(between, &Kind::STALLS, since, at);
-            match stalls.map(|stall| back(stall.from, news)).min() {
+            let stalls = self.faults.find((from, to), &Kind::STALLS, since, life.asked);
+            let idle = self.at_most(from, self.nodes[&from].timers.idle);
+            let unheard = |stall: &Fault| back(stall.from, if stall.kind == Kind::Off { idle + news } else { news });
+            match stalls.map(unheard).min() {
                 Some(earlier) if earlier < since => since = earlier,
-                _ => return since,
+                _ => break,
             }
         }
+        // An idle connection with a host that had no power for a while is still believed.
+        let idle = self.at_most(from, self.nodes[&from].timers.idle);
+        let off = self.faults.find((from, to), &[Kind::Off], back(life.asked, idle), life.asked);
+        off.map(|off| off.from).min().map_or(since, |off| off.min(since))
     }
 
-    fn leaves_after(&self, life: &Life) -> Duration {
-        self.pace.leaves_after(life.question.from, life.body())
-    }
-
-    fn wrong_execution(&self, at: Instant, life: &Life, failure: Failure) -> Option<&'static str> {
-        let Failure { reason, executed, stage } = failure;
+    fn wrong_execution(&self, at: Instant, life: &Life, failure: &Failure, written: u64) -> Option<&'static str> {
+        let Failure { reason, executed, stage, ref tried } = *failure;
         let says_no = executed == Executed::No;
         if says_no && life.runs > 0 {
             return Some("is said not to have run, and it has");
         }
         let known = match reason {
-            Reason::Unreachable => Some(Executed::No),
-            Reason::ConnectionLost | Reason::LostByPeer => Some(Executed::Maybe),
+            Reason::LostByPeer => Some(Executed::Maybe),
             Reason::RefusedByPeer(PeerRefusal::Declined | PeerRefusal::ReplyTooLong) => Some(Executed::Maybe),
             Reason::RefusedByPeer(_) => Some(Executed::No),
             _ => None,
@@ -224,64 +244,32 @@ impl Model {
         if known.is_some_and(|known| known != executed) {
             return Some("says the wrong thing about whether it ran");
         }
-        if !says_no && self.cannot_have_left(life) {
-            return Some("is said to have run perhaps, and nothing of it can have left");
+        let written = written.saturating_sub(life.written);
+        let has_left = written > 0 && written + REST_OF_RECORDS >= life.message() as u64;
+        if !says_no && !life.is_to_itself() && !has_left {
+            return Some("is said to have run perhaps, and not all of it has left");
+        }
+        let refused = tried.iter().any(|attempt| attempt.result == AttemptResult::Refused);
+        if !says_no && reason == Reason::Unreachable && !refused {
+            return Some("is said to be unreachable, and nothing refused that may have it");
         }
         let heard = life.arrived.is_some_and(|arrived| life.is_to_itself() || arrived + self.pace.least() <= at);
-        if stage == Stage::Peer && !heard {
+        let may_be_refused = life.expected().0 == Expected::UnknownType
+            || self.may_lack_room(life)
+            || !self.clocks_go_right(life.question.from, life.question.to);
+        if stage == Stage::Peer && !heard && !may_be_refused {
             return Some("is said to be with the peer, which cannot have said so");
         }
-        if stage >= Stage::Wire && self.is_stuck(life) {
-            return Some("is said to have left whole, and cannot have");
-        }
         let possible = match reason {
-            Reason::Unreachable => stage <= Stage::Handshake,
-            Reason::ConnectionLost if stage == Stage::Queue => self.may_have_three_sessions(life, at),
-            Reason::ConnectionLost => stage >= Stage::Wire,
-            _ if says_no => stage <= Stage::Queue || matches!(reason, Reason::RefusedByPeer(_)),
-            _ => stage >= Stage::Queue,
+            Reason::RefusedByPeer(_) => true,
+            _ if says_no => stage <= Stage::Queue,
+            _ => stage >= Stage::Wire,
         };
-        (!possible).then_some("is said to have been where it cannot have been")
-    }
-
-    /// Whether asker and recipient may have made more sessions than they keep: two when both dial, and another because one of the two has
-    /// lost its own or replaces them often.
-    fn may_have_three_sessions(&self, life: &Life, at: Instant) -> bool {
-        let settles = self.settles(life.question.from, life.question.to);
-        let starts_again = self.fault(life, at, settles, &[Kind::Down, Kind::Off]).is_some();
-        starts_again || self.replaces_sessions() || self.somebody_has_few_sessions()
-    }
-
-    /// Whether there was no way to the peer in all the time since a query was asked.
-    fn cannot_have_left(&self, life: &Life) -> bool {
-        let (from, to) = (life.question.from, life.question.to);
-        self.cannot_leave(from, to).is_some_and(|(since, _)| {
-            since + self.pace.ways(2) + self.pace.busy(from, from, since) < life.asked
-                && self
-                    .faults
-                    .find((from, to), &Kind::STALLS, back(since, self.settles(from, to)), life.asked)
-                    .next()
-                    .is_none()
-        })
-    }
-
-    /// Whether something has been in the way since before a query was asked that is longer than what a link holds.
-    fn is_stuck(&self, life: &Life) -> bool {
-        let (from, to) = (life.question.from, life.question.to);
-        let is_in_the_way = |fault: &Fault| match fault.place {
-            Place::Node(_) if fault.kind == Kind::Silent => true,
-            Place::Node(node) => fault.kind == Kind::Frozen && node == to,
-            Place::Way(start, _) => fault.kind == Kind::Blocked && start == from,
-            Place::World => false,
-        };
-        let mut faults = self.faults.between(from, to);
-        !life.is_to_itself()
-            && !self.pace.holds(life.body())
-            && faults.any(|fault| is_in_the_way(fault) && fault.from <= life.asked && fault.until.is_none())
+        (!possible && !life.is_to_itself()).then_some("is said to have been where it cannot have been")
     }
 
     /// What is wrong with a query that a handler is given.
-    pub(super) fn wrong_arrival(&self, at: Instant, query: usize, time_left: Duration) -> Option<String> {
+    pub(super) fn wrong_arrival(&self, at: Instant, query: usize, until: Instant) -> Option<String> {
         let life = &self.lives[query];
         let (from, to) = (life.question.from, life.question.to);
         if life.runs > 1 {
@@ -290,15 +278,15 @@ impl Model {
         if !life.is_to_itself() && at < life.asked + self.pace.least() {
             return Some(format!("arrives at {at}, before it can"));
         }
-        if let Some((ended, ending @ Ending::Failed(Failure { executed: Executed::No, .. }))) = life.ending {
+        if let Some((ended, ending @ Ending::Failed(Failure { executed: Executed::No, .. }))) = &life.ending {
             return Some(format!("runs at {at}, though it ended at {ended} as {ending}"));
         }
         if self.clocks_go_right(from, to) {
             let deadline = self.nodes[&from].deadline(life.hard);
-            let left = deadline.earliest.saturating_since(at);
-            let most = deadline.latest.saturating_since(at) + self.late_until(life);
-            if time_left < left || time_left > most || at > deadline.latest + self.late_until(life) {
-                return Some(format!("arrives at {at} with {time_left:?} left, instead of {left:?} or little more"));
+            let latest = deadline.latest + self.late_until(life);
+            let [least, most] = [deadline.earliest, latest].map(|at| self.nodes[&to].shows(at));
+            if until < least || until > most || at > latest {
+                return Some(format!("arrives at {at}, to be answered by {until} instead of {least} or little later"));
             }
         }
         None
@@ -319,9 +307,10 @@ impl Model {
         let least = if life.is_to_itself() { Duration::ZERO } else { self.pace.least() };
         // To itself a node says so before it says the verdict.
         let gave_up = life.is_to_itself() && life.cancelled.is_some();
-        let known = life.ending.is_some_and(|(ended, _)| ended + least <= at) || life.asker_gone.is_some() || gave_up;
+        let known = life.ending.as_ref().is_some_and(|(ended, _)| *ended + least <= at);
         let expired = self.nodes[&from].deadline(life.hard).earliest <= at || !self.clocks_go_right(from, to);
-        if known || expired || self.lost_by_peer(life, at).is_some() {
+        let given_up = self.limit_reached(life, Reason::LostByPeer).is_some();
+        if known || gave_up || life.asker_gone.is_some() || expired || given_up {
             return None;
         }
         Some(format!("is withdrawn at {at}, though its asker waits"))
@@ -335,9 +324,4 @@ fn list(allowed: &[Allowed]) -> String {
     };
     let all: Vec<String> = allowed.iter().map(one).collect();
     format!("allowed was only {}", all.join("; "))
-}
-
-pub(super) fn back(at: Instant, by: Duration) -> Instant {
-    let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
-    Instant::from_micros(at.as_micros().saturating_sub(by))
 }

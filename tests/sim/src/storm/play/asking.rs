@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use egtp::Query;
+use egtp::{Query, Unsaid};
 
 use super::Play;
 use crate::scene::{NEVER, type_name};
@@ -59,8 +59,8 @@ impl Play {
             let body = self.oracle.notifies(&self.world, from, to);
             let id = self.world.id(to);
             let noticed = self.world.with(from, |node, now| node.notify(now, id, type_name(NEVER), body));
-            if let Err((refusal, body)) = noticed {
-                self.oracle.notice_was_refused(&self.world, &body, refusal);
+            if let Err(Unsaid { why, body }) = noticed {
+                self.oracle.notice_was_refused(&self.world, &body, why);
             }
         }
     }

@@ -15,9 +15,6 @@ pub(super) struct Health {
     pub(super) frozen: bool,
     /// When it was last able to do what was due, if it ever was not.
     pub(super) thawed: Instant,
-    /// By how much its clock was set forward in all, and back.
-    ahead: Duration,
-    behind: Duration,
 }
 
 impl Play {
@@ -90,17 +87,13 @@ impl Play {
     }
 
     pub(super) fn step_clock(&mut self, node: usize, by: Duration) {
-        self.health[node].ahead += by;
         self.write(Some(self.nodes[node]), What::ClockForward { by });
         self.world.step_clock(self.nodes[node], by);
     }
 
     /// No clock shows a time before the origin.
     pub(super) fn step_clock_back(&mut self, node: usize, by: Duration) {
-        let Health { ahead, behind, .. } = self.health[node];
-        let shown = self.world.now().saturating_since(Instant::ZERO) + ahead;
-        if behind + by < shown {
-            self.health[node].behind += by;
+        if by < self.world.clock(self.nodes[node]).saturating_since(Instant::ZERO) {
             self.write(Some(self.nodes[node]), What::ClockBack { by });
             self.world.step_clock_back(self.nodes[node], by);
         }

@@ -17,6 +17,9 @@ const NEIGHBOURS: usize = 20;
 const MUCH: usize = 10;
 const PAUSE: Duration = Duration::from_millis(53);
 
+/// So long whoever asks waits in the calm.
+const CALM: Duration = Duration::from_secs(20);
+
 /// So many nodes at most ask themselves as well.
 const FEW: usize = 5;
 
@@ -48,11 +51,13 @@ impl Play {
         if let Some(intruder) = &self.intruder {
             intruder.leave(&mut self.world);
         }
-        // While queries are left, nobody stands still.
         for _ in 0..LONGEST.as_secs() {
-            self.run(Duration::from_secs(1));
+            if !self.oracle.nobody_waits() {
+                self.run(Duration::from_secs(1));
+            }
         }
-        self.run(Duration::from_secs(60));
+        // Nobody tells a handler whose asker has crashed.
+        self.run(LONGEST + Duration::from_secs(60));
         self.nothing_leaks();
         self.are_answered(&self.everybody());
         self.much_is_said();
@@ -74,9 +79,7 @@ impl Play {
         self.nothing_leaks();
         if self.all_is_well() {
             for &node in &self.nodes {
-                // The adversary has two names, and two sessions under each may be left.
-                let strangers = if self.intruder.is_some() { 4 } else { 0 };
-                self.oracle.is_at_rest(&mut self.world, node, self.cramped, strangers);
+                self.oracle.is_at_rest(&mut self.world, node);
             }
         }
     }
@@ -101,8 +104,8 @@ impl Play {
             return;
         }
         let asked: Vec<usize> =
-            pairs.iter().filter_map(|&(from, to)| self.ask(from, to, ECHO, 100, None, LONGEST)).collect();
-        self.run(LONGEST);
+            pairs.iter().filter_map(|&(from, to)| self.ask(from, to, ECHO, 100, None, CALM)).collect();
+        self.run(CALM);
         if self.all_is_well() && !self.cramped {
             self.oracle.all_were_answered(&self.world, &asked);
         }
@@ -117,7 +120,7 @@ impl Play {
         for said in 0..MUCH {
             let name = [ECHO, NO, EMPTY, "unknown", NEVER][said % 5];
             if self.all_is_well() {
-                self.ask(from, to, name, 8, None, LONGEST);
+                self.ask(from, to, name, 8, None, CALM);
                 self.run(PAUSE);
             }
         }
@@ -125,12 +128,11 @@ impl Play {
         while self.all_is_well() && self.is_waiting(from) {
             self.cancel(from);
         }
-        // A session that was offered and not needed goes after ten seconds, and the timers of these queries after twenty.
         self.run(Duration::from_secs(13));
         if self.oracle.nobody_waits() {
             self.nothing_leaks();
         }
-        self.run(LONGEST);
+        self.run(CALM);
     }
 
     fn is_waiting(&self, node: usize) -> bool {

@@ -19,9 +19,6 @@ use crate::scene::{TYPES, type_name};
 use crate::transcript::{Entry, Names, What};
 use crate::{NodeIndex, World, usage};
 
-/// Whether a node and another stand still is looked at for the first so many of the others.
-const WATCHED: usize = 5;
-
 pub(super) struct Play {
     world: World,
     nodes: Vec<NodeIndex>,
@@ -130,6 +127,10 @@ impl Play {
             Step::Block { from, to, blocked } => self.block(from, to, blocked),
             Step::ClockForward { node, by } => self.step_clock(node, by),
             Step::ClockBack { node, by } => self.step_clock_back(node, by),
+            Step::Drift { node, millionths } => {
+                self.write(Some(self.nodes[node]), What::Drifts { millionths });
+                self.world.set_drift(self.nodes[node], millionths);
+            }
             Step::Nat { node, nat } => {
                 self.write(Some(self.nodes[node]), What::Nat(nat));
                 self.world.set_nat(self.nodes[node], nat);
@@ -221,9 +222,6 @@ impl Play {
         for node in 0..self.nodes.len() {
             if self.is_able(node) {
                 self.oracle.is_in_order(&mut self.world, self.nodes[node]);
-                for other in 0..node.min(WATCHED) {
-                    self.oracle.is_moving(&mut self.world, self.nodes[other], self.nodes[node]);
-                }
             }
         }
         if let Some(what) = self.world.violations().first().cloned() {
