@@ -251,8 +251,7 @@ impl Connection {
             (Phase::Open, Owner::Peer(_)) => self.used + timers.idle,
             (Phase::Open, Owner::Stranger | Owner::Meant(_)) => self.since + timers.authenticate,
         };
-        let up = self.up.resumes().filter(|_| !self.outbound.is_empty());
-        [Some(due), up, self.down.resumes()].into_iter().flatten().min()
+        [Some(due), self.up.resumes(), self.down.resumes()].into_iter().flatten().min()
     }
 
     fn due(&self, now: Instant, timers: &Timers) -> Option<ConnectionDue> {
@@ -265,7 +264,7 @@ impl Connection {
             }
         }
         .or_else(|| {
-            let resumes = [self.up.resumes().filter(|_| !self.outbound.is_empty()), self.down.resumes()];
+            let resumes = [self.up.resumes(), self.down.resumes()];
             resumes.into_iter().flatten().any(|at| at <= now).then_some(ConnectionDue::Throttle)
         })
     }

@@ -92,7 +92,6 @@ impl Node {
             self.close(id, AttemptResult::Ended);
         }
         self.arm_connection(id);
-        self.env.connections.arm_rounds(self.env.now, &mut self.env.timers);
     }
 
     /// Closes a connection now.

@@ -237,6 +237,7 @@ impl Node {
     fn finish(&mut self) {
         self.settle();
         self.check_stopped();
+        self.env.connections.arm_rounds(self.env.now, &mut self.env.timers);
         self.env.say_hints();
         if cfg!(debug_assertions) {
             self.check();

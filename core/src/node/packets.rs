@@ -47,7 +47,6 @@ impl Node {
             }
         }
         self.arm_connection(on);
-        self.env.connections.arm_rounds(self.env.now, &mut self.env.timers);
     }
 
     fn packet(&mut self, on: ConnectionId, packet: &mut [u8]) {
