@@ -299,10 +299,16 @@ impl Peer {
         }
     }
 
-    /// Whether the best session is due to be replaced, and this node is to do it: its initiator, or after a while the other.
+    /// Whether the best session is due to be replaced while it is used, and this node is to do it: its initiator, or after a while the other.
     pub(super) fn renews(&self, env: &Env) -> bool {
         let best = self.sessions.iter().find(|held| held.session.is_confirmed());
-        best.is_some_and(|held| self.renewal(env, held) <= env.now || held.session.wants_replacement())
+        let is_due = |held: &Held| self.renewal(env, held) <= env.now || held.session.wants_replacement();
+        self.is_in_use() && best.is_some_and(is_due)
+    }
+
+    /// Whether anything is under way between the two, or waits to be.
+    fn is_in_use(&self) -> bool {
+        self.waits() || self.sessions.iter().any(|held| !held.session.is_idle())
     }
 
     fn renewal(&self, env: &Env, held: &Held) -> Instant {
@@ -312,7 +318,8 @@ impl Peer {
 
     pub(super) fn sessions_deadline(&self, env: &Env) -> Option<Instant> {
         let renewal = self.sessions.iter().find(|held| held.session.is_confirmed());
-        let renewal = renewal.filter(|_| !self.paths.is_empty()).map(|held| self.renewal(env, held));
+        let renewal =
+            renewal.filter(|_| !self.paths.is_empty() && self.is_in_use()).map(|held| self.renewal(env, held));
         let life = env.settings.session + LONGEST_QUERY;
         let ends = self.sessions.iter().map(|held| held.session.made() + life);
         renewal.into_iter().chain(ends).filter(|due| *due > env.now).min()

@@ -137,8 +137,9 @@ impl Lane {
         self.waiting_since.get_or_insert(now);
     }
 
-    /// The peer has acknowledged a record that was open.
+    /// The peer has acknowledged a record that was open: whoever is at the other end holds the session, wherever it says so.
     pub(super) fn answered(&mut self, now: Instant) {
+        self.hear();
         self.short = false;
         self.stuck_since = self.stuck_since.map(|_| now);
         self.waiting_since = self.waiting_since.map(|_| now);
@@ -216,6 +217,7 @@ impl Lane {
     }
 
     pub(super) fn check(&self, begun: usize, left: usize) {
+        debug_assert!(self.heard || self.ping != Ping::None, "who is there is known, or asked, or was asked in vain");
         debug_assert_eq!((self.begun, self.left), (begun, left), "each open record is counted");
         debug_assert_eq!(begun > 0, self.stuck_since.is_some(), "whoever waits knows since when");
         debug_assert_eq!(left > 0, self.waiting_since.is_some(), "whoever waits knows since when");

@@ -284,6 +284,7 @@ impl Trick {
                 Notes(Cause::RecordReplayed)
             }
             Self::CounterBelow => Notes(Cause::RecordReplayed),
+            Self::NumberTwice | Self::NumberAgainAfterRedial => Notes(Cause::QueryRepeated),
             Self::ReplayAfterRedial => Closes(Cause::RecordReplayed),
             Self::CounterFarAhead | Self::CounterBeyondLast | Self::AlteredRecord => Notes(Cause::RecordNotOpened),
             Self::HelloFlood => Notes(Cause::HandshakeRefused),
@@ -295,8 +296,6 @@ impl Trick {
             | Self::AckFlood
             | Self::AcknowledgesLate
             | Self::OverlappingPieces
-            | Self::NumberTwice
-            | Self::NumberAgainAfterRedial
             | Self::WithdrawnWhileRunning
             | Self::LastNumber
             | Self::UnknownSession
