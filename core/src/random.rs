@@ -1,4 +1,5 @@
-//! Everything random comes from one seed, in two streams, so that an added choice never shifts the keys of a recorded run.
+//! Everything random comes from one seed, in three streams, so that an added choice never shifts the keys of a recorded run, and what is
+//! drawn for each record shifts no choice: how many records there are depends on how bytes are written.
 
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
@@ -8,10 +9,11 @@ use crate::hashing::KeyedHash;
 use crate::id::Nonce;
 use crate::wire::packet::SessionId;
 
-/// The two streams.
+/// The three streams.
 pub(crate) struct Random {
     secrets: ChaCha20Rng,
     choices: ChaCha20Rng,
+    counters: ChaCha20Rng,
 }
 
 impl Random {
@@ -23,7 +25,7 @@ impl Random {
             hash.update(seed);
             ChaCha20Rng::from_seed(hash.finalize().into())
         };
-        Self { secrets: stream(b"secrets"), choices: stream(b"choices") }
+        Self { secrets: stream(b"secrets"), choices: stream(b"choices"), counters: stream(b"counters") }
     }
 
     /// The X25519 secret of one handshake.
@@ -59,6 +61,11 @@ impl Random {
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.choices.next_u64() % bound.max(1)
     }
+
+    /// Whether the next record leaves out a counter before it, as one of so many does.
+    pub(crate) fn leaves_out(&mut self, one_of: u64) -> bool {
+        self.counters.next_u64().is_multiple_of(one_of.max(1))
+    }
 }
 
 impl core::fmt::Debug for Random {
@@ -76,6 +83,7 @@ mod tests {
         let mut plain = Random::new(&[1; 32]);
         let mut chooses = Random::new(&[1; 32]);
         chooses.below(6);
+        chooses.leaves_out(6);
         assert_eq!(plain.nonce(), chooses.nonce());
         assert_ne!(plain.nonce(), Random::new(&[2; 32]).nonce());
     }

@@ -81,7 +81,7 @@ impl Node {
     pub(super) fn wrote(&mut self, now: Instant, id: ConnectionId, count: usize) {
         let handed = self.env.connections.wrote(now, id, count);
         if let Some(peer) = self.peer_on(id).and_then(|key| self.peers.get_mut(key)) {
-            peer.handed(&mut self.env, &handed);
+            peer.handed(&mut self.env, now, &handed);
         }
         self.env.connections.return_row(handed);
     }

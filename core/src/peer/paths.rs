@@ -143,15 +143,15 @@ impl Peer {
         }
     }
 
-    /// So much of some records has left by a connection.
-    pub(crate) fn handed(&mut self, env: &mut Env, handed: &[Handed]) {
+    /// So much of some records has left by a connection by `now`, before what is due then.
+    pub(crate) fn handed(&mut self, env: &mut Env, now: Instant, handed: &[Handed]) {
         for &handed in handed {
             let (name, left) = match handed {
                 Handed::Begun(name) => (name, false),
                 Handed::Left(name) => (name, true),
             };
             let Some(held) = self.sessions.get_mut(name.session) else { continue };
-            if left { held.session.left(name.counter, env.now) } else { held.session.begun(name.counter, env.now) }
+            if left { held.session.left(name.counter, now) } else { held.session.begun(name.counter, now) }
         }
         self.mark(env);
     }
@@ -208,7 +208,7 @@ impl Peer {
             });
             if sealed {
                 // It is drawn once for each record, and not for each look at what waits: so nothing depends on how often that is.
-                self.paths.leaves_out = env.random.below(LEFT_OUT) == 0;
+                self.paths.leaves_out = env.random.leaves_out(LEFT_OUT);
                 self.paths.turn = (at + 1) % count;
                 return true;
             }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use egtp::{Limits, Throttle};
-use egtp_sim::Network;
 use egtp_sim::scenario::{Scenario, Step};
 use egtp_sim::script::difference;
 use egtp_sim::storm::{Recording, Settings, Variation, record, record_scenario, record_scenario_in};
 use egtp_sim::transcript::What;
+use egtp_sim::{Chunks, Network};
 
 /// So many scenarios are drawn.
 const SCENARIOS: u64 = 100;
@@ -26,6 +26,34 @@ fn a_scenario_that_was_written_down_and_read_again_plays_the_same() {
         let drawn = record(seed, &Settings::default());
         let read: Scenario = drawn.scenario.to_string().parse().unwrap();
         assert_eq!(record_scenario(&read).outcome, drawn.outcome, "seed {seed}");
+    }
+}
+
+#[test]
+fn however_streams_are_cut_the_same_happens_at_the_same_time() {
+    for seed in 0..SCENARIOS {
+        let mut scenario = smooth(seed);
+        scenario.network.chunks = Chunks::Whole;
+        let whole = events(&record_scenario(&scenario));
+        for chunks in [Chunks::Single, Chunks::Tiny, Chunks::Any] {
+            scenario.network.chunks = chunks;
+            let cut = events(&record_scenario(&scenario));
+            assert!(cut == whole, "seed {seed}, {chunks:?}:\n{}", difference(&whole, &cut));
+        }
+    }
+}
+
+#[test]
+fn extra_ticks_change_not_a_single_byte() {
+    for seed in 0..SCENARIOS {
+        let mut scenario = record(seed, &Settings::default()).scenario;
+        // A node that stood still is late, and a tick is what it waits for. One whose clock is set back goes by the latest time that it
+        // has read, and a tick lets it read.
+        scenario.steps.retain(|step| !matches!(step, Step::Freeze { .. } | Step::ClockBack { .. }));
+        let restless = record_scenario_in(&scenario, Variation { restless: true, ..Variation::default() });
+        let calm = record_scenario(&scenario);
+        let difference = difference(&events(&calm), &events(&restless));
+        assert_eq!(restless.outcome, calm.outcome, "seed {seed}:\n{}{difference}", scenario.setting());
     }
 }
 
