@@ -70,6 +70,10 @@ impl Peer {
             return Err(RefuseCode::TooLate);
         }
         let served = env.incoming.served(heading.type_name).ok_or(RefuseCode::UnknownType)?;
+        if came.notice {
+            // It waits for no handler, so that it takes no place.
+            return Ok(served);
+        }
         if self.charges.incoming >= env.limits.incoming_per_peer {
             return Err(RefuseCode::BusyWithYou);
         }

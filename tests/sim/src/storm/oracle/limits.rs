@@ -226,7 +226,7 @@ impl Model {
 
     /// Whether replies that may have waited at a node when it answered left no room for this one. Nobody may have more than is left
     /// for others.
-    fn may_lack_memory_for_reply(&self, life: &Life, answered: Instant) -> bool {
+    pub(super) fn may_lack_memory_for_reply(&self, life: &Life, answered: Instant) -> bool {
         let (asker, node) = (life.question.from, life.question.to);
         let Limits { reply_bytes, reply_bytes_per_peer, .. } = self.nodes[&node].limits;
         let (mut all, mut of_asker) = (0, 0);

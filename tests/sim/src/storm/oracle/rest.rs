@@ -75,12 +75,14 @@ impl Oracle {
         self.demand(world, usage.sessions <= most, || format!("too many sessions at node {at}: {usage:?}"));
     }
 
-    /// In a world that has healed, whoever asks has a reply, unless there is no place for one of the two at the other.
+    /// In a world that has healed, whoever asks has a reply, unless there is no place for one of the two at the other, or for the reply
+    /// beside those that it gives at the same time.
     pub(in crate::storm) fn all_were_answered(&mut self, world: &World, asked: &[usize]) {
         for &query in asked {
-            let Life { question, ending, .. } = &self.model.lives[query];
+            let life @ Life { question, ending, answer, .. } = &self.model.lives[query];
             let shut_out = self.model.may_shut_out(question.from, question.to);
-            if !shut_out && !matches!(ending, Some((_, Ending::Reply { .. }))) {
+            let crowded = answer.is_some_and(|(said, _)| self.model.may_lack_memory_for_reply(life, said));
+            if !shut_out && !crowded && !matches!(ending, Some((_, Ending::Reply { .. }))) {
                 let what = format!("query {query} was asked in a world that has healed, in vain: {ending:?}");
                 self.violate(world, what);
             }
