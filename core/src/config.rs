@@ -42,8 +42,8 @@ pub struct Throttle {
 /// Take one of the presets and change what differs: [`Limits::client`], [`Limits::default`], [`Limits::server`].
 ///
 /// What one of each takes, measured on a 64-bit machine, in bytes of heap: an idle connection with its session and what is known of
-/// its peer 3,500; one whose peer has not authenticated 1,000; a peer with a record of one address 720; an outstanding query
-/// 400 and its message.
+/// its peer 3,000; one whose peer has not authenticated 1,000; a peer with a record of one address 720; an outstanding query
+/// 470 and its message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Limits {

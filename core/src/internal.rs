@@ -115,3 +115,8 @@ pub fn welcome_payload(bytes: &[u8]) -> Recoded {
 pub fn digest(node: &Node) -> [u8; 20] {
     node.digest()
 }
+
+/// How many keyed hashes all nodes of this process have made.
+pub fn hashes() -> usize {
+    crate::hashing::counted::HASHES.load(core::sync::atomic::Ordering::Relaxed)
+}

@@ -166,9 +166,18 @@ impl Peer {
         self.number(env);
         self.seal(env);
         self.show_use(env);
+        self.rest();
         let deadline = self.deadline(env);
         env.timers.set(env.now, Timer::Peer(self.key), deadline);
         self.check(env);
+    }
+
+    /// While nothing waits or is under way, no memory is held for it.
+    fn rest(&mut self) {
+        self.sessions.iter_mut().for_each(|held| held.session.rest());
+        if !self.waits() && !self.sessions.iter().any(|held| held.session.outstanding() > 0) {
+            (self.waiting, self.paused) = Default::default();
+        }
     }
 
     /// Something has become due.

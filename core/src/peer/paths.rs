@@ -103,6 +103,7 @@ impl Peer {
         }
         let address = connection.is_dialled().then(|| connection.remote());
         env.connections.prove(env.now, on, self.key, (&env.settings, &mut env.timers));
+        self.paths.connections.reserve_exact(1);
         self.paths.connections.push(on);
         let dialling = self.way.dial().filter(|dial| dial.connection != on).map(|dial| dial.connection);
         self.way.reached(on, address);

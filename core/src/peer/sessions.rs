@@ -83,6 +83,7 @@ impl Sessions {
 
     pub(super) fn add(&mut self, session: Session, now: Instant) {
         let session = Box::new(session);
+        self.0.reserve_exact(1);
         self.0.push(Held {
             session,
             addresses: Vec::new(),
@@ -124,6 +125,7 @@ impl Held {
             if self.addresses.len() >= KEPT {
                 self.addresses.remove(0);
             }
+            self.addresses.reserve_exact(1);
             self.addresses.push(address);
         }
     }

@@ -220,6 +220,12 @@ impl Answering {
         shortened
     }
 
+    /// Nothing is remembered, and no memory is held for it.
+    pub(super) fn rest(&mut self) {
+        debug_assert!(self.is_empty());
+        self.entries = BTreeMap::new();
+    }
+
     /// When something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.due

@@ -170,6 +170,14 @@ impl Asking {
         core::mem::take(&mut self.told)
     }
 
+    /// What is empty holds no memory.
+    pub(super) fn rest(&mut self) {
+        self.outstanding = BTreeMap::new();
+        if self.cancelled.is_empty() {
+            self.cancelled = BTreeMap::new();
+        }
+    }
+
     pub(super) fn check(&self) {
         debug_assert!(self.outstanding.last_key_value().is_none_or(|(&last, _)| last < self.next));
         debug_assert!(self.outstanding.len() <= self.most);

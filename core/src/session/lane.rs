@@ -241,6 +241,8 @@ impl Lanes {
     pub(super) fn join(&mut self, path: PathId, short: bool) -> &mut Lane {
         let at = self.0.iter().position(|lane| lane.path == path);
         let at = at.unwrap_or_else(|| {
+            // There is mostly one, and it stays.
+            self.0.reserve_exact(1);
             self.0.push(Lane::new(path, short));
             self.0.len() - 1
         });

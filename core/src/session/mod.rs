@@ -529,6 +529,17 @@ impl Session {
         !self.queue.is_empty() || !self.records.all_settled() || self.receipt.is_owed() || !self.answering.is_empty()
     }
 
+    /// While nothing is under way in it, it holds no memory for what might be.
+    pub(crate) fn rest(&mut self) {
+        if self.is_idle() && !self.owes() {
+            self.outcome = Outcome::default();
+            self.queue.rest();
+            self.records.rest();
+            self.asking.rest();
+            self.answering.rest();
+        }
+    }
+
     /// Whether something has got through, either way, since this was last asked.
     pub(crate) fn has_borne_fruit(&mut self) -> bool {
         core::mem::take(&mut self.fruit)

@@ -82,6 +82,12 @@ impl Queue {
         }
     }
 
+    /// Nothing waits, and no memory is held for it.
+    pub(super) fn rest(&mut self) {
+        debug_assert!(self.is_empty());
+        *self = Self { pieces_next: self.pieces_next, ..Self::default() };
+    }
+
     /// Whether something may be taken, if a long message may begin or not.
     pub(super) fn has_next(&self, may_begin_long: bool) -> bool {
         self.next_row(may_begin_long).is_some()

@@ -378,9 +378,12 @@ impl Records {
             self.forgotten += u64::from(note.contents);
             self.notes.pop_front();
         }
-        if self.notes.is_empty() && self.notes.capacity() > 64 {
-            self.notes = VecDeque::new();
-            self.contents.shrink_to_fit();
+    }
+
+    /// While no record is remembered, no memory is held for any.
+    pub(super) fn rest(&mut self) {
+        if self.notes.is_empty() {
+            (self.notes, self.contents) = Default::default();
         }
     }
 
