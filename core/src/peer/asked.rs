@@ -88,8 +88,7 @@ impl Peer {
 
     /// The one place where a query to a peer ends: frees all its storage and says the verdict.
     fn end(&mut self, env: &mut Env, query: QueryId, verdict: Verdict) {
-        let replied = matches!(&verdict, Verdict::Reply(_));
-        self.release(env, query, !replied);
+        self.release(env, query, !is_settled(&verdict));
         let hint = env.queries.get(query).map(|asked| asked.hint());
         let Some(ended) = env.queries.end(query, &mut env.timers) else { return };
         if let (Some(hint), Some(on)) = (hint, self.best_path(env))
@@ -242,6 +241,14 @@ impl Peer {
         if here {
             self.fail(env, query, Reason::RefusedHere(crate::query::Refusal::ShuttingDown), Executed::No);
         }
+    }
+}
+
+/// Whether the peer itself has said what became of a query, so that it need not be told that nobody waits.
+fn is_settled(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Reply(_) => true,
+        Verdict::Failed(failure) => matches!(failure.reason, Reason::RefusedByPeer(_) | Reason::LostByPeer),
     }
 }
 
