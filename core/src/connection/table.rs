@@ -422,7 +422,7 @@ impl Connections {
             return;
         }
         let up = if self.writers.is_empty() { None } else { self.up.next_round(self.writers.len(), now) };
-        let down = if self.readers.is_empty() { None } else { self.down.next_round(1, now) };
+        let down = self.down.next_round(1, now);
         for (timer, round) in [(Timer::ThrottleUp, up), (Timer::ThrottleDown, down)] {
             match round {
                 Some(NextRound::Saved(at)) => set.arm(now, timer, at),
@@ -441,12 +441,15 @@ impl Connections {
         self.arm_rounds(now, set);
     }
 
-    /// What may be read is shared out anew among those who have read lately.
+    /// What may be read is shared out anew among those who have read lately, and among all if others may have been told to wait.
     pub(crate) fn share_down(&mut self, now: Instant, set: &mut TimerSet) {
-        self.down.begin_round(1);
+        let ran_dry = self.down.begin_round(1);
         let round = self.down.round();
         let readers: Vec<ConnectionId> = core::mem::take(&mut self.readers).into_iter().collect();
         self.hint_in_turn(readers, round);
+        if ran_dry {
+            self.hint_all();
+        }
         self.arm_rounds(now, set);
     }
 

@@ -112,6 +112,8 @@ pub(crate) struct SharedBucket {
     share: usize,
     /// How many have taken something in this round.
     takers: usize,
+    /// Whether nothing was left in this round, for whoever would have come.
+    ran_dry: bool,
 }
 
 /// What one connection has taken in which round.
@@ -124,7 +126,7 @@ pub(crate) struct Taken {
 impl SharedBucket {
     pub(crate) fn new(rate: Option<Rate>, now: Instant) -> Self {
         let bucket = Bucket::new(rate, now);
-        Self { share: bucket.allowance(), bucket, round: 1, takers: 0 }
+        Self { share: bucket.allowance(), bucket, round: 1, takers: 0, ran_dry: false }
     }
 
     pub(crate) fn set_rate(&mut self, rate: Option<Rate>, now: Instant) {
@@ -137,11 +139,12 @@ impl SharedBucket {
     }
 
     /// Shares what there is among so many, or among one more than took something in the last round if those are more: so that
-    /// whoever comes new has a part as well.
-    pub(crate) fn begin_round(&mut self, sharers: usize) {
+    /// whoever comes new has a part as well. Says whether nothing was left in the last round.
+    pub(crate) fn begin_round(&mut self, sharers: usize) -> bool {
         self.round = self.round.wrapping_add(1);
         self.share = (self.bucket.allowance() / self.expected(sharers)).max(1);
         self.takers = 0;
+        core::mem::take(&mut self.ran_dry)
     }
 
     fn expected(&self, sharers: usize) -> usize {
@@ -164,6 +167,7 @@ impl SharedBucket {
         }
         taken.bytes = taken.bytes.saturating_add(bytes);
         self.bucket.take(bytes);
+        self.ran_dry |= self.bucket.allowance() == 0;
     }
 
     pub(crate) fn round(&self) -> u64 {
