@@ -112,7 +112,7 @@ impl Peer {
         let (id, ephemeral) = (env.random.session_id(), env.random.ephemeral());
         let mut confirmed: Vec<&Held> = self.sessions.iter().filter(|held| held.session.is_confirmed()).collect();
         // Those in which something is under way that the peer may have lost come first, then the best.
-        confirmed.sort_by_key(|held| !held.is_in_doubt());
+        confirmed.sort_by_key(|held| !held.is_in_doubt(env.now));
         let asked = confirmed.iter().take(Asked::MAX).map(|held| (held.session.id(), held.session.peer_id()));
         let (asked, names): (Vec<SessionId>, Vec<SessionId>) = asked.unzip();
         let payload = HelloPayload {

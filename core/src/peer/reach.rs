@@ -4,7 +4,6 @@
 
 use core::time::Duration;
 
-use super::sessions::Held;
 use super::way::Next;
 use super::{Peer, paths};
 use crate::action::{Action, TransportAction};
@@ -31,7 +30,7 @@ impl Peer {
             }
             return;
         }
-        if !self.wants_path() {
+        if !self.wants_path(env.now) {
             return self.stop_reaching(env);
         }
         if env.stopping {
@@ -56,8 +55,8 @@ impl Peer {
     }
 
     /// Whether anything is to go to the peer that would be worth a dial.
-    fn wants_path(&self) -> bool {
-        self.waits() || self.sessions.iter().any(Held::wants_path)
+    fn wants_path(&self, now: Instant) -> bool {
+        self.waits() || self.sessions.iter().any(|held| held.wants_path(now))
     }
 
     pub(super) fn reach_deadline(&self, env: &Env) -> Option<Instant> {
@@ -68,7 +67,7 @@ impl Peer {
             return Some(self.next_handshake).filter(|at| *at > env.now && wanted);
         }
         match self.way.next(env.now) {
-            Next::Wait(until) if self.wants_path() => until,
+            Next::Wait(until) if self.wants_path(env.now) => until,
             Next::Dial(_) | Next::LookUp | Next::Wait(_) | Next::GiveUp => None,
         }
     }
@@ -104,7 +103,7 @@ impl Peer {
         let mut asks = false;
         for held in self.sessions.iter_mut().filter(|held| held.session.is_confirmed()) {
             let is_best = best == Some(held.session.id());
-            let needs = !held.session.is_idle() || is_best && waits;
+            let needs = held.is_busy(env.now) || is_best && waits;
             if needs && held.session.lane(path).is_none() && (proved || is_best) {
                 held.session.join(path, short);
             }
@@ -121,7 +120,7 @@ impl Peer {
     fn wants_session(&self, env: &Env) -> bool {
         let best = self.sessions.best();
         let lacks = self.waits() && best.is_none_or(|held| held.stale || held.session.is_doubted());
-        lacks || self.sessions.iter().any(Held::is_in_doubt) || self.renews(env)
+        lacks || self.sessions.iter().any(|held| held.is_in_doubt(env.now)) || self.renews(env)
     }
 
     /// Nobody waits for the peer any more: a dial that goes on would be for nothing. But once it is open the peer may have met this node on it
@@ -156,7 +155,7 @@ impl Peer {
         for (query, executed) in lost {
             self.fail(env, query, Reason::Unreachable, executed);
         }
-        let awaited = self.wants_path();
+        let awaited = self.wants_path(env.now);
         let Env { now, random, .. } = env;
         self.way.give_up(awaited, *now, |about: Duration| paths::jittered(random, about));
         self.drop_handshake(env);

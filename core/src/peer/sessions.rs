@@ -143,14 +143,19 @@ impl Held {
             || self.alone_since.is_some_and(|since| since + ALONE <= now)
     }
 
+    /// Whether something is under way in it, or to be said, so that it needs a path.
+    pub(super) fn is_busy(&self, now: Instant) -> bool {
+        !self.session.is_idle() || self.session.cancels(now)
+    }
+
     /// Whether this node has something to say or waits for something in it, and would dial for that.
-    pub(super) fn wants_path(&self) -> bool {
-        self.session.outstanding() > 0 || self.dialled && !self.session.is_idle()
+    pub(super) fn wants_path(&self, now: Instant) -> bool {
+        self.session.outstanding() > 0 || self.dialled && self.is_busy(now)
     }
 
     /// Whether something is under way in it and the peer may not hold it any more.
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.session.is_confirmed() && !self.session.is_idle() && (self.session.is_doubted() || self.stale)
+    pub(super) fn is_in_doubt(&self, now: Instant) -> bool {
+        self.session.is_confirmed() && self.is_busy(now) && (self.session.is_doubted() || self.stale)
     }
 
     /// Whether it may be erased: nothing is under way in it, or it has had no path for long.

@@ -145,6 +145,11 @@ impl Asking {
         says
     }
 
+    /// Whether the peer is to be told of any, and it is not too late for that.
+    pub(super) fn cancels(&self, now: Instant) -> bool {
+        self.cancelled.values().any(|cancelled| cancelled.deadline > now)
+    }
+
     pub(super) fn cancel_acknowledged(&mut self, number: u64) {
         self.cancelled.remove(&number);
     }

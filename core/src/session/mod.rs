@@ -243,6 +243,11 @@ impl Session {
         self.asking.is_empty() && self.answering.is_empty() && self.records.all_settled()
     }
 
+    /// Whether the peer is to be told that nobody waits for what it works at.
+    pub(crate) fn cancels(&self, now: Instant) -> bool {
+        self.asking.cancels(now)
+    }
+
     /// Whether this node waits for something of the peer's, or the peer for something of this node's.
     pub(crate) fn is_in_use(&self) -> bool {
         !self.asking.is_empty() || !self.answering.is_empty()
