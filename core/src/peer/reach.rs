@@ -126,6 +126,7 @@ impl Peer {
     /// Nobody waits for the peer any more: a dial that goes on would be for nothing. But once it is open the peer may have met this node on it
     /// and sent a query; then it goes on like any other connection.
     fn stop_reaching(&mut self, env: &mut Env) {
+        self.drop_handshake(env);
         if let Some(dial) = self.way.dial() {
             if env.connections.get(dial.connection).is_some_and(Connection::is_open) {
                 return;
@@ -134,7 +135,6 @@ impl Peer {
             env.effects.push(Effect::Close(dial.connection, AttemptResult::Ended));
         }
         self.way.rest();
-        self.drop_handshake(env);
     }
 
     /// Nothing is left to try: what never left fails fast. What has left does so only if the very address over which it went refuses now:
