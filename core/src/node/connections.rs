@@ -10,6 +10,7 @@ use crate::connection::{ConnectionDue, Owner, TIDY_EVERY};
 use crate::event::Ending;
 use crate::id::ConnectionId;
 use crate::note::Cause;
+use crate::peer::Next;
 use crate::query::{AttemptResult, Refusal};
 use crate::slab::Key;
 use crate::time::Instant;
@@ -141,9 +142,12 @@ impl Node {
         if let Some(peer) = owner.and_then(|key| self.peers.get_mut(key)) {
             peer.path_ended(&mut self.env, &connection, result);
         }
-        // There is a place for whoever waits for one.
-        if let Some(peer) = self.place_waiters.pop_front().and_then(|key| self.peers.get_mut(key)) {
-            peer.may_go_on(&mut self.env);
+        // There is a place for the first who still waits for one.
+        while let Some(key) = self.place_waiters.pop_front() {
+            let next = self.peers.get_mut(key).map(|peer| peer.may_go_on(&mut self.env));
+            if matches!(next, Some(Next::Dial(_))) {
+                break;
+            }
         }
     }
 

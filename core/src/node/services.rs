@@ -8,6 +8,7 @@ use super::Node;
 use crate::action::{Action, ServiceAction};
 use crate::id::{DiscoveryId, LookupId, NodeId};
 use crate::note::Cause;
+use crate::peer::Next;
 use crate::query::{Delivery, Refusal};
 use crate::record::{SignedRecord, Strategies};
 use crate::slab::{Key, Slab};
@@ -122,8 +123,10 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(key) {
             peer.looked_up(&mut self.env, lookup);
         }
-        if let Some(peer) = self.services.waiting.pop_front().and_then(|key| self.peers.get_mut(key)) {
-            peer.may_go_on(&mut self.env);
+        while let Some(key) = self.services.waiting.pop_front() {
+            if self.peers.get_mut(key).is_some_and(|peer| peer.may_go_on(&mut self.env) == Next::LookUp) {
+                break;
+            }
         }
     }
 

@@ -30,6 +30,7 @@ use self::handshake::Handshake;
 pub(crate) use self::handshake::Offer;
 use self::paths::Paths;
 use self::sessions::Sessions;
+pub(crate) use self::way::Next;
 use self::way::Way;
 use crate::admission::{Account, Charges};
 use crate::env::Env;
@@ -139,10 +140,12 @@ impl Peer {
         self.way.looks_up(lookup)
     }
 
-    /// There is a place for a question to the Lookup Service, or for a connection.
-    pub(crate) fn may_go_on(&mut self, env: &mut Env) {
+    /// There is a place for a question to the Lookup Service, or for a connection. Gives back what it will do: it may not need one any more.
+    pub(crate) fn may_go_on(&mut self, env: &mut Env) -> Next {
         self.way.may_look_up();
         self.mark(env);
+        let is_sought = self.paths.is_empty() && self.wants_path(env.now);
+        if is_sought { self.way.next(env.now) } else { Next::Wait(None) }
     }
 
     /// The Lookup Service knows nothing more.

@@ -55,7 +55,7 @@ impl Peer {
     }
 
     /// Whether anything is to go to the peer that would be worth a dial.
-    fn wants_path(&self, now: Instant) -> bool {
+    pub(super) fn wants_path(&self, now: Instant) -> bool {
         self.waits() || self.sessions.iter().any(|held| held.wants_path(now))
     }
 
