@@ -87,6 +87,11 @@ impl Lane {
         }
     }
 
+    /// What has gone by it so far may not have told the peer whose path it is.
+    pub(super) fn is_short_again(&mut self, short: bool) {
+        self.short |= short;
+    }
+
     pub(super) fn wants_ping(&self) -> bool {
         self.ping == Ping::Due
     }

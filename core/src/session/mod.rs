@@ -273,6 +273,7 @@ impl Session {
     pub(crate) fn hear(&mut self, now: Instant, path: PathId, short: bool, taken: Option<Duration>) {
         let lane = self.lanes.join(path, short);
         lane.hear();
+        lane.is_short_again(short);
         if let Some(taken) = taken {
             lane.rtt().sample(taken);
         }
