@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use egtp::{Cause, Event, Identity, Instant, QueryId, SignedRecord, Strategies};
+use egtp::{Cause, ConnectionId, Ending, Event, Identity, Instant, QueryId, SignedRecord, Strategies};
 use egtp_tests::bench::{Between, Party, Side, address, framed};
 use egtp_tests::scene::{ECHO, long_body, query};
 use egtp_tests::settings::{limited, surrounded};
@@ -24,6 +24,13 @@ fn forged(kind: u8, sid: &[u8], rest: &[u8]) -> Vec<u8> {
 /// The session id in the header of a packet.
 fn session_id(packet: &[u8]) -> &[u8] {
     &packet[6..14]
+}
+
+/// A node is told, in answer to its HELLO, that there is no room for a minute. Says whether it closes the connection.
+fn says_busy(asker: &mut Party, now: Instant, on: ConnectionId) -> bool {
+    let hello = asker.writes(now, on);
+    asker.receives(now, on, &forged(BUSY, session_id(&hello), &[1, 2, 88]));
+    asker.closed.contains(&on)
 }
 
 /// So many nodes' first messages to a node, and the connections over which they come.
@@ -116,17 +123,24 @@ fn whoever_is_always_busy_at_one_address_is_looked_for_at_the_next() {
     asker.node.learn(now, record).unwrap();
     asker.node.query(now, to, query(ECHO, b"hello").hard_timeout(HOUR)).unwrap();
     asker.settle(now);
-    let on = asker.dialled[0];
-    asker.handle(now, Event::Connected(on));
-    let hello = asker.writes(now, on);
-    for _ in 0..10 {
-        asker.receives(now, on, &forged(BUSY, session_id(&hello), &[1, 2, 88]));
-        now = now + 62 * SECOND;
-        asker.handle(now, Event::Tick);
-        asker.writes(now, on);
-    }
-    assert!(asker.closed.contains(&on));
+    let first = asker.dialled[0];
+    asker.handle(now, Event::Connected(first));
+    assert!(says_busy(&mut asker, now, first), "the next address has its turn");
+    asker.handle(now, Event::Closed(asker.dialled[1], Ending::Refused));
+    // The wait is a minute, and longer by a quarter at the most.
+    now = now + 59 * SECOND;
+    asker.handle(now, Event::Tick);
     assert_eq!(asker.dialled.len(), 2);
+    now = now + 17 * SECOND;
+    asker.handle(now, Event::Tick);
+    let again = asker.dialled[2];
+    asker.handle(now, Event::Connected(again));
+    for _ in 0..10 {
+        assert!(!says_busy(&mut asker, now, again), "there is no other");
+        now = now + 76 * SECOND;
+        asker.handle(now, Event::Tick);
+    }
+    assert_eq!(asker.verdicts().len(), 0);
 }
 
 #[test]

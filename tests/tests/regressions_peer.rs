@@ -15,6 +15,9 @@ use egtp_sim::second::frame::{Frame, OF_REPLY};
 use egtp_sim::second::packet::Packet;
 use talk::{Real, Second, UNTIL, ask, type_name};
 
+/// An acknowledgement that nothing goes with goes after so long.
+const ACK: Duration = Duration::from_millis(20);
+
 /// Codes of REFUSE.
 const BUSY_WITH_YOU: u8 = 2;
 const NO_MEMORY: u8 = 4;
@@ -66,11 +69,12 @@ fn comes_over_another(real: &mut Real, second: &mut Second) -> ConnectionId {
     other
 }
 
+/// An honest peer begins no more than twice as many as may wait, and those whose acknowledgement is on its way.
 #[test]
-fn queries_that_have_only_begun_count_as_waiting() {
+fn queries_that_have_only_begun_are_refused_beyond_their_limit() {
     let mut real = limited(|limits| limits.incoming_per_peer = 100);
     let mut second = acquainted(&mut real);
-    let refused = begins_many(&mut real, &mut second, 150);
+    let refused = begins_many(&mut real, &mut second, 2 * 100 + 4096 + 50);
     assert_eq!(refused, [BUSY_WITH_YOU; 50]);
 }
 
@@ -138,6 +142,8 @@ fn a_query_that_is_called_late_goes_again_once() {
     let (number, asked) = second.hears_query(&mut real);
     second.say(&mut real, &[second.session.ack().unwrap(), Frame::Refuse { number, code: TOO_LATE, wait: 0 }]);
     assert!(real.deliveries.is_empty(), "{:?}", real.deliveries);
+    real.wait(ACK);
+    assert_eq!(second.hear(&mut real), []);
 
     // The peer still holds the session, but another one is made, a second after the first at the earliest.
     real.wait(Duration::from_secs(1));

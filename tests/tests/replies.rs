@@ -17,7 +17,7 @@ fn a_peer_to_which_many_replies_wait_is_read_from_all_the_same() {
     for _ in 0..10 {
         between.ask(query(ECHO, &long_body(60_000)));
     }
-    between.carry();
+    between.go_on(SECOND);
     assert_eq!(between.right.answers(between.now), 11);
     assert!(between.right.node.usage().reply_bytes > 600_000);
     assert!(between.right.node.wants_read(between.at_right) > 0);
@@ -60,7 +60,7 @@ fn a_reply_that_finds_no_memory_goes_as_one_that_is_too_long() {
         for _ in 0..10 {
             between.ask(query(ECHO, &long_body(60_000)));
         }
-        between.carry();
+        between.go_on(SECOND);
         assert_eq!(between.right.answers(between.now), 11);
         assert!(between.right.node.usage().reply_bytes <= 200_000);
         between.go_on(SECOND);

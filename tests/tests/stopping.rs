@@ -58,8 +58,9 @@ fn nothing_comes_after_the_last_action_of_a_node() {
 
 #[test]
 fn a_node_that_waits_for_one_last_query_stops_when_it_is_cancelled() {
-    let mut node = Between::acquainted().right.node;
-    let now = Instant::from_micros(1_000_000);
+    let mut between = Between::acquainted();
+    between.go_on(SECOND);
+    let (now, mut node) = (between.now, between.right.node);
     let query = node.query(now, node.id(), query(ECHO, b"me")).unwrap();
     node.shut_down(now, HOUR);
     assert!(!actions(&mut node).contains(&Action::Stopped));
