@@ -211,7 +211,7 @@ impl Node {
         let served = self.env.incoming.served(message.type_name.as_str());
         let refusal = if served.is_none() {
             Some(PeerRefusal::UnknownType)
-        } else if self.env.incoming.len() >= self.env.limits.incoming {
+        } else if !notice && self.env.incoming.len() >= self.env.limits.incoming {
             Some(PeerRefusal::Busy)
         } else {
             None
