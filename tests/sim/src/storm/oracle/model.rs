@@ -345,7 +345,7 @@ impl Model {
 
     fn crashed(&mut self, at: Instant, node: NodeIndex, kind: Kind) {
         self.faults.begin(kind, Place::Node(node), at);
-        self.reach.crashed(node);
+        self.reach.crashed(at, node);
         self.notices.crashed(node);
         for life in &mut self.lives {
             if life.question.from == node && life.may_wait_for_its_handler() {

@@ -94,7 +94,7 @@ impl Model {
         if let Some(since) = self.faults.since(Kind::Down, peer).filter(|&since| since <= life.asked) {
             return Some((since, format!("node {} had crashed at {since}", to.number())));
         }
-        let never_met = self.reach.last_dial(to, from).is_none();
+        let never_met = !self.reach.may_have_met(to, from, life.asked);
         if let Some(deaf) = self.faults.since(Kind::Deaf, peer)
             && never_met
             && self.reach.first_dial(from, to).is_none_or(|first| first >= deaf)

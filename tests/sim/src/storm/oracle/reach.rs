@@ -24,6 +24,8 @@ struct Attempts {
     first_dial: Option<Instant>,
     last_dial: Option<Instant>,
     last_lookup: Option<Instant>,
+    /// When the node last crashed that had dialled the other in that life.
+    crashed: Option<Instant>,
     /// When it was given up last.
     given_up: Option<Instant>,
     /// The instant of what is counted here.
@@ -99,8 +101,11 @@ impl Reach {
     }
 
     /// A node's process is gone. It had stored where its peers are.
-    pub(super) fn crashed(&mut self, node: NodeIndex) {
+    pub(super) fn crashed(&mut self, at: Instant, node: NodeIndex) {
         for (_, attempts) in self.attempts.iter_mut().filter(|((from, _), _)| *from == node) {
+            if attempts.last_dial.is_some() {
+                attempts.crashed = Some(at);
+            }
             (attempts.given_up, attempts.first_dial, attempts.last_dial) = (None, None, None);
         }
     }
@@ -110,9 +115,12 @@ impl Reach {
         self.attempts.get(&(from, to))?.first_dial
     }
 
-    /// When it did for the last time.
-    pub(super) fn last_dial(&self, from: NodeIndex, to: NodeIndex) -> Option<Instant> {
-        self.attempts.get(&(from, to))?.last_dial
+    /// Whether a node may have had a connection since then that it had dialled to another.
+    pub(super) fn may_have_met(&self, from: NodeIndex, to: NodeIndex, since: Instant) -> bool {
+        let attempts = self.attempts.get(&(from, to));
+        attempts.is_some_and(|Attempts { last_dial, crashed, .. }| {
+            last_dial.is_some() || crashed.is_some_and(|crashed| crashed >= since)
+        })
     }
 
     /// Whether a node has never dialled another, in whatever life, nor was told where it is.
