@@ -56,7 +56,9 @@ struct Pair {
     answerer: Side,
     to: NodeId,
     type_name: TypeName,
-    body: Vec<u8>,
+    /// Bodies that have come back, to be sent again: what is counted is not the application's.
+    bodies: Vec<Vec<u8>>,
+    size: usize,
     asked: u64,
     replied: u64,
 }
@@ -122,7 +124,8 @@ impl Pair {
             answerer,
             to,
             type_name: echo(),
-            body: vec![7; size],
+            bodies: Vec::new(),
+            size,
             asked: 0,
             replied: 0,
         }
@@ -134,8 +137,8 @@ impl Pair {
         while self.replied < until {
             self.now = self.now + TURN;
             while self.asked < until && self.asked - self.replied < in_flight {
-                let query =
-                    Query::new(self.type_name.clone(), self.body.clone()).hard_timeout(Duration::from_secs(600));
+                let body = self.bodies.pop().unwrap_or_else(|| vec![7; self.size]);
+                let query = Query::new(self.type_name.clone(), body).hard_timeout(Duration::from_secs(600));
                 self.asker.node.query(self.now, self.to, query).expect("nothing speaks against the query");
                 self.asked += 1;
             }
@@ -153,7 +156,7 @@ impl Pair {
 
     /// Does what both want done.
     fn act(&mut self) {
-        let Self { now, asker, answerer, replied, .. } = self;
+        let Self { now, asker, answerer, replied, bodies, .. } = self;
         while let Some(action) = asker.node.poll() {
             match action {
                 Action::Transport(TransportAction::Connect { connection, to }) => {
@@ -162,7 +165,8 @@ impl Pair {
                     asker.node.handle(*now, Event::Connected(connection));
                 }
                 Action::Deliver(Delivery::Verdict { verdict, .. }) => {
-                    assert!(matches!(verdict, Verdict::Reply(_)), "{verdict:?}");
+                    let Verdict::Reply(reply) = verdict else { panic!("{verdict:?}") };
+                    bodies.push(reply.body);
                     *replied += 1;
                 }
                 _ => {}

@@ -213,18 +213,13 @@ impl Connection {
         )
     }
 
-    /// Takes what came; the packets in it are then to be [taken](Self::take_packets).
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.inbound.push(bytes);
-    }
-
-    /// Lends out the packets that have come, since any of them may end the connection.
-    pub(crate) fn take_packets(&mut self) -> PacketStream {
+    /// Lends out the stream whose packets are worked on, since any of them may end the connection.
+    pub(crate) fn take_stream(&mut self) -> PacketStream {
         core::mem::take(&mut self.inbound)
     }
 
-    pub(crate) fn return_packets(&mut self, packets: PacketStream) {
-        self.inbound = packets;
+    pub(crate) fn return_stream(&mut self, stream: PacketStream) {
+        self.inbound = stream;
         self.rest();
     }
 

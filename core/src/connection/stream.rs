@@ -9,14 +9,14 @@ use crate::wire::packet::MAX_PACKET;
 /// The length that precedes each packet takes this many bytes.
 const PREFIX: usize = 4;
 
-/// The incoming half of one byte stream. Call [`next`](Self::next) until it has no more before every
-/// [`push`](Self::push): then no more is held than one packet and what was pushed last, and nothing at all once it
-/// [rests](Self::rest) between two packets.
+/// The incoming half of one byte stream. Packets that come whole are handed out where they are; what is kept is the beginning of one whose
+/// end has not come, and nothing at all once it [rests](Self::rest) between two packets.
 #[derive(Debug, Default)]
 pub(crate) struct PacketStream {
+    /// The packet that comes in parts, with its length.
     buffer: Vec<u8>,
-    /// How many bytes at the front have been handed out already.
-    taken: usize,
+    /// Whether that was whole, and has been handed out.
+    taken: bool,
 }
 
 /// The stream announces a packet that is empty or longer than the limit. What follows has no meaning any more.
@@ -24,66 +24,73 @@ pub(crate) struct PacketStream {
 pub(crate) struct TooLong;
 
 impl PacketStream {
-    /// Takes what the stream brought.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.forget_taken();
-        let needed = self.buffer.len().saturating_add(bytes.len());
-        if needed > self.buffer.capacity() {
-            // Doubling keeps a stream of tiny pushes from copying a packet again and again; beyond a packet there is no
-            // need to.
-            let doubled = self.buffer.capacity().saturating_mul(2).min(PREFIX + MAX_PACKET);
-            self.buffer.reserve_exact(needed.max(doubled).saturating_sub(self.buffer.len()));
-        }
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// The next whole packet, without its length and open to be decrypted in place; `None` until more is pushed.
+    /// The next whole packet of what is kept and of the `bytes` that follow, without its length. They are taken from the front; once there is
+    /// no more, all of them are.
     ///
     /// # Errors
     ///
     /// [`TooLong`] as soon as a length of 0 or above `limit` is there, and again at every later call.
-    pub(crate) fn next(&mut self, limit: usize) -> Result<Option<&mut [u8]>, TooLong> {
-        let waiting = self.buffer.get(self.taken..).unwrap_or_default();
-        let Some((prefix, following)) = waiting.split_first_chunk::<PREFIX>() else {
-            self.forget_taken();
-            return Ok(None);
-        };
-        let length = usize::try_from(u32::from_be_bytes(*prefix)).map_err(|_| TooLong)?;
-        if length == 0 || length > limit {
-            return Err(TooLong);
+    pub(crate) fn next<'a, 'b: 'a>(
+        &'a mut self,
+        bytes: &mut &'b [u8],
+        limit: usize,
+    ) -> Result<Option<&'a [u8]>, TooLong> {
+        if core::mem::take(&mut self.taken) {
+            self.buffer.clear();
         }
-        if following.len() < length {
-            self.forget_taken();
+        if self.buffer.is_empty() {
+            let Some(length) = whole_length(bytes, limit)?.filter(|length| *length <= bytes.len()) else {
+                self.keep(bytes, bytes.len());
+                return Ok(None);
+            };
+            let (packet, rest) = bytes.split_at(length);
+            *bytes = rest;
+            return Ok(packet.get(PREFIX..));
+        }
+        self.keep(bytes, PREFIX.saturating_sub(self.buffer.len()));
+        let Some(length) = whole_length(&self.buffer, limit)? else { return Ok(None) };
+        self.keep(bytes, length.saturating_sub(self.buffer.len()));
+        if self.buffer.len() < length {
             return Ok(None);
         }
-        let start = self.taken.saturating_add(PREFIX);
-        self.taken = start.saturating_add(length);
-        Ok(self.buffer.get_mut(start..self.taken))
+        self.taken = true;
+        Ok(self.buffer.get(PREFIX..))
+    }
+
+    /// Keeps so many of the bytes, or all if those are fewer.
+    fn keep(&mut self, bytes: &mut &[u8], count: usize) {
+        let (kept, rest) = bytes.split_at(count.min(bytes.len()));
+        let needed = self.buffer.len().saturating_add(kept.len());
+        if needed > self.buffer.capacity() {
+            // Doubling keeps a stream of tiny reads from copying a packet again and again; beyond a packet there is no need to.
+            let doubled = self.buffer.capacity().saturating_mul(2).min(PREFIX + MAX_PACKET);
+            self.buffer.reserve_exact(needed.max(doubled).saturating_sub(self.buffer.len()));
+        }
+        self.buffer.extend_from_slice(kept);
+        *bytes = rest;
     }
 
     /// Whether bytes wait that are no whole packet yet, once [`next`](Self::next) has no more.
     pub(crate) fn is_partial(&self) -> bool {
-        self.buffered() > 0
-    }
-
-    /// How many bytes wait that have not been handed out.
-    pub(crate) fn buffered(&self) -> usize {
-        self.buffer.len().saturating_sub(self.taken)
-    }
-
-    /// Makes room of what has been handed out.
-    fn forget_taken(&mut self) {
-        self.buffer.drain(..self.taken);
-        self.taken = 0;
-        self.buffer.shrink_to(PREFIX + MAX_PACKET);
+        !self.taken && !self.buffer.is_empty()
     }
 
     /// Nothing is expected soon: gives the memory back, if nothing waits.
     pub(crate) fn rest(&mut self) {
-        if self.buffered() == 0 {
+        if !self.is_partial() {
             *self = Self::default();
         }
     }
+}
+
+/// How long the packet is that begins here, with its length, if that has come.
+fn whole_length(bytes: &[u8], limit: usize) -> Result<Option<usize>, TooLong> {
+    let Some(prefix) = bytes.first_chunk::<PREFIX>() else { return Ok(None) };
+    let length = usize::try_from(u32::from_be_bytes(*prefix)).map_err(|_| TooLong)?;
+    if length == 0 || length > limit {
+        return Err(TooLong);
+    }
+    Ok(Some(PREFIX.saturating_add(length)))
 }
 
 #[cfg(test)]
@@ -101,12 +108,13 @@ mod tests {
         out
     }
 
-    /// All packets that are there now.
-    fn drain(stream: &mut PacketStream) -> Vec<Vec<u8>> {
+    /// All packets that are whole with these bytes.
+    fn push(stream: &mut PacketStream, mut bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut packets = Vec::new();
-        while let Some(packet) = stream.next(MAX_PACKET).unwrap() {
+        while let Some(packet) = stream.next(&mut bytes, MAX_PACKET).unwrap() {
             packets.push(packet.to_vec());
         }
+        assert!(bytes.is_empty());
         packets
     }
 
@@ -119,8 +127,7 @@ mod tests {
                 let mut stream = PacketStream::default();
                 let mut got = Vec::new();
                 for pushed in [&bytes[..first], &bytes[first..second], &bytes[second..]] {
-                    stream.push(pushed);
-                    got.extend(drain(&mut stream));
+                    got.extend(push(&mut stream, pushed));
                 }
                 assert_eq!(got, packets, "cut at {first} and {second}");
                 assert!(!stream.is_partial());
@@ -135,29 +142,9 @@ mod tests {
         let mut stream = PacketStream::default();
         let mut got = Vec::new();
         for byte in framed(&packets) {
-            stream.push(&[byte]);
-            got.extend(drain(&mut stream));
+            got.extend(push(&mut stream, &[byte]));
         }
         assert_eq!(got, packets);
-    }
-
-    #[test]
-    fn pushes_before_the_packets_are_taken_lose_nothing() {
-        let packets = [vec![1; 3], vec![2; 7], vec![3; 2]];
-        let bytes = framed(&packets);
-        let mut stream = PacketStream::default();
-        stream.push(&bytes[..12]);
-        assert_eq!(stream.next(MAX_PACKET).unwrap().unwrap(), packets[0]);
-        stream.push(&bytes[12..]);
-        assert_eq!(drain(&mut stream), packets[1..]);
-    }
-
-    #[test]
-    fn a_packet_can_be_changed_in_place_and_the_next_is_not_touched() {
-        let mut stream = PacketStream::default();
-        stream.push(&framed(&[vec![1; 3], vec![2; 3]]));
-        stream.next(MAX_PACKET).unwrap().unwrap().fill(0xff);
-        assert_eq!(drain(&mut stream), [vec![2; 3]]);
     }
 
     #[test]
@@ -167,11 +154,10 @@ mod tests {
         {
             let mut stream = PacketStream::default();
             let prefix = length.to_be_bytes();
-            stream.push(&prefix[..3]);
-            assert_eq!(stream.next(limit), Ok(None));
-            stream.push(&prefix[3..]);
+            assert_eq!(stream.next(&mut &prefix[..3], limit), Ok(None));
+            let mut rest = &prefix[3..];
             for _ in 0..2 {
-                assert_eq!(stream.next(limit).is_err(), refused, "{length}");
+                assert_eq!(stream.next(&mut rest, limit).is_err(), refused, "{length}");
             }
         }
     }
@@ -179,46 +165,51 @@ mod tests {
     #[test]
     fn whole_packets_before_a_refused_length_are_still_given() {
         let mut stream = PacketStream::default();
-        stream.push(&framed(&[vec![1; 3], vec![2; 11]]));
-        assert_eq!(stream.next(10).unwrap().unwrap(), [1; 3]);
-        assert_eq!(stream.next(10), Err(TooLong));
+        let bytes = framed(&[vec![1; 3], vec![2; 11]]);
+        let mut bytes = bytes.as_slice();
+        assert_eq!(stream.next(&mut bytes, 10).unwrap().unwrap(), [1; 3]);
+        assert_eq!(stream.next(&mut bytes, 10), Err(TooLong));
+        assert_eq!(stream.next(&mut bytes, 10), Err(TooLong));
     }
 
     #[test]
     fn the_limit_may_rise_between_two_packets() {
         let mut stream = PacketStream::default();
-        stream.push(&framed(&[vec![1; 3], vec![2; 11]]));
-        assert_eq!(stream.next(10).unwrap().unwrap(), [1; 3]);
-        assert_eq!(stream.next(11).unwrap().unwrap(), [2; 11]);
+        let bytes = framed(&[vec![1; 3], vec![2; 11]]);
+        let mut bytes = bytes.as_slice();
+        assert_eq!(stream.next(&mut bytes, 10).unwrap().unwrap(), [1; 3]);
+        assert_eq!(stream.next(&mut bytes, 11).unwrap().unwrap(), [2; 11]);
     }
 
     #[test]
-    fn buffered_counts_what_has_not_been_handed_out() {
+    fn a_packet_is_partial_until_all_of_it_has_come() {
         let mut stream = PacketStream::default();
-        assert_eq!((stream.buffered(), stream.is_partial()), (0, false));
-        stream.push(&framed(&[vec![1; 3], vec![2; 3]])[..9]);
-        assert_eq!(drain(&mut stream), [vec![1; 3]]);
-        assert_eq!((stream.buffered(), stream.is_partial()), (2, true));
+        assert!(!stream.is_partial());
+        let bytes = framed(&[vec![1; 3], vec![2; 3]]);
+        assert_eq!(push(&mut stream, &bytes[..9]), [vec![1; 3]]);
+        assert!(stream.is_partial());
+        assert_eq!(push(&mut stream, &bytes[9..]), [vec![2; 3]]);
+        assert!(!stream.is_partial());
     }
 
     #[test]
     fn a_stream_that_rests_between_two_packets_holds_no_memory() {
         let mut stream = PacketStream::default();
-        stream.push(&framed(&[vec![1; MAX_PACKET], vec![2; 100]]));
-        assert_eq!(drain(&mut stream).len(), 2);
+        let bytes = framed(&[vec![1; MAX_PACKET], vec![2; 100]]);
+        let (first, second) = bytes.split_at(1_000);
+        assert_eq!(push(&mut stream, first).len(), 0);
+        assert_eq!(push(&mut stream, second).len(), 2);
         stream.rest();
         assert_eq!(stream.buffer.capacity(), 0);
     }
 
     #[test]
-    fn no_more_memory_is_held_than_one_packet_and_the_last_push() {
+    fn no_more_memory_is_held_than_one_packet() {
         let bytes = framed(&vec![vec![7; MAX_PACKET]; 8]);
         for step in [1_000, 16_384, 100_000, 300_000] {
             let mut stream = PacketStream::default();
             for pushed in bytes.chunks(step) {
-                stream.push(pushed);
-                assert!(stream.buffer.capacity() <= PREFIX + MAX_PACKET + pushed.len());
-                drain(&mut stream);
+                push(&mut stream, pushed);
                 assert!(stream.buffer.capacity() <= PREFIX + MAX_PACKET);
             }
         }

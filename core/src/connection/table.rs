@@ -329,14 +329,13 @@ impl Connections {
         if connection.down.is_dry() { 0 } else { allowance.min(READ_AT_MOST) }
     }
 
-    /// Bytes have come. Says whether they are to be looked at.
-    pub(crate) fn received(&mut self, now: Instant, id: ConnectionId, bytes: &[u8]) -> bool {
+    /// So many bytes have come. Says whether they are to be looked at.
+    pub(crate) fn received(&mut self, now: Instant, id: ConnectionId, bytes: usize) -> bool {
         let Some(connection) = self.slab.get_mut(id.0).filter(|connection| connection.is_open()) else { return false };
         connection.down.refill(now);
-        connection.down.take(bytes.len());
-        self.down.take(&mut connection.taken_down, bytes.len());
+        connection.down.take(bytes);
+        self.down.take(&mut connection.taken_down, bytes);
         connection.heard = now;
-        connection.push(bytes);
         if self.throttle.down.is_some() {
             self.readers.insert(id);
         }

@@ -41,6 +41,7 @@ impl Node {
             own,
             stopping,
             next_shortening: _,
+            plaintext: _,
         } = self;
         let Env {
             now: _,

@@ -18,6 +18,7 @@ mod shutdown;
 mod store;
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use core::fmt;
 
 use self::peers::Peers;
@@ -63,6 +64,8 @@ pub struct Node {
     stopping: Option<Stopping>,
     /// No reply is shortened for want of memory before this.
     next_shortening: Instant,
+    /// Room for the plaintext of one packet, used again and again.
+    plaintext: Vec<u8>,
 }
 
 impl Node {
@@ -95,6 +98,7 @@ impl Node {
             own: OwnRecord::new(stored.sequence(), unix),
             stopping: None,
             next_shortening: now,
+            plaintext: Vec::new(),
             env: Env {
                 now,
                 id: identity.node_id(),

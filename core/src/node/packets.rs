@@ -1,5 +1,7 @@
 //! From bytes to packets, and to whom they belong.
 
+use alloc::vec::Vec;
+
 use super::Node;
 use crate::admission::{HandshakeVerdict, Offered};
 use crate::connection::Owner;
@@ -21,22 +23,23 @@ const BUSY_TENTHS: u16 = 5;
 impl Node {
     /// Bytes have come by a connection.
     pub(super) fn received(&mut self, on: ConnectionId, bytes: &[u8]) {
-        if !self.env.connections.received(self.env.now, on, bytes) {
+        if !self.env.connections.received(self.env.now, on, bytes.len()) {
             return;
         }
-        // The packets are taken out while they are worked on, since any of them may end the connection.
-        let Some(mut packets) = self.env.connections.get_mut(on).map(|connection| connection.take_packets()) else {
+        // The stream is taken out while it is worked on, since any packet may end the connection; and so is the room for plaintexts.
+        let Some(mut stream) = self.env.connections.get_mut(on).map(|connection| connection.take_stream()) else {
             return;
         };
+        let (mut bytes, mut room) = (bytes, core::mem::take(&mut self.plaintext));
         while let Some(connection) = self.env.connections.get(on).filter(|connection| connection.is_open()) {
-            match packets.next(connection.longest_packet()) {
+            match stream.next(&mut bytes, connection.longest_packet()) {
                 Ok(Some(packet)) => {
-                    self.packet(on, packet);
+                    self.packet(on, packet, &mut room);
                     self.drain_effects();
                 }
                 Ok(None) => {
                     if let Some(connection) = self.env.connections.get_mut(on) {
-                        connection.return_packets(packets);
+                        connection.return_stream(stream);
                     }
                     break;
                 }
@@ -46,12 +49,13 @@ impl Node {
                 }
             }
         }
+        self.plaintext = room;
         self.arm_connection(on);
     }
 
-    fn packet(&mut self, on: ConnectionId, packet: &mut [u8]) {
+    fn packet(&mut self, on: ConnectionId, packet: &[u8], room: &mut Vec<u8>) {
         match Packet::parse(packet) {
-            Ok(Packet::Sealed { sid, counter }) => self.sealed(on, sid, counter, packet),
+            Ok(Packet::Sealed { sid, counter }) => self.sealed(on, (sid, counter), packet, room),
             Ok(Packet::Hello { isid, cookie, noise }) => self.hello(on, isid, &cookie, noise),
             Ok(Packet::Welcome { isid, noise }) => {
                 if let Some(peer) = self.peer_on(on).and_then(|key| self.peers.get_mut(key)) {
@@ -87,7 +91,7 @@ impl Node {
         self.env.effects.push(Effect::Close(on, AttemptResult::AnotherNode));
     }
 
-    fn sealed(&mut self, on: ConnectionId, sid: SessionId, counter: u64, packet: &mut [u8]) {
+    fn sealed(&mut self, on: ConnectionId, (sid, counter): (SessionId, u64), packet: &[u8], room: &mut Vec<u8>) {
         let Some(key) = self.sessions.peer(sid) else {
             let now = self.env.now;
             if self.env.connections.get_mut(on).is_some_and(|connection| connection.may_say_stale(now)) {
@@ -96,7 +100,7 @@ impl Node {
             return;
         };
         let Some(peer) = self.peers.get_mut(key) else { return };
-        let Some(opened) = peer.open(&mut self.env, on, sid, packet) else { return };
+        let Some(opened) = peer.open(&mut self.env, on, sid, packet, room) else { return };
         if opened.confirms {
             self.tentative.remove(sid);
             self.peers.touch(key, false);
@@ -197,7 +201,7 @@ impl Node {
         let most = u16::try_from(self.env.limits.incoming_per_peer).unwrap_or(u16::MAX);
         let answer = WelcomePayload { rsid: sid, generation, held, max_outstanding: most };
         let Ok((message, keys)) = responder.answer(&answer.encode()) else { return self.violated(on) };
-        let mut welcome = alloc::vec::Vec::new();
+        let mut welcome = Vec::new();
         put_welcome(&mut welcome, isid, &message);
         peer.offered(&mut self.env, Offer { isid, sid, public_key, generation, keys });
         self.sessions.offered(sid, key);

@@ -1,5 +1,7 @@
 //! A sealed packet of the peer's: opened, and what its frames mean.
 
+use alloc::vec::Vec;
+
 use super::{Peer, answered};
 use crate::connection::Connection;
 use crate::env::{Effect, Env};
@@ -13,21 +15,22 @@ use crate::wire::packet::SessionId;
 use crate::wire::reader::Reader;
 
 /// A record that was opened.
-pub(crate) struct Opened<'p> {
-    plaintext: &'p [u8],
+pub(crate) struct Opened<'r> {
+    plaintext: &'r [u8],
     /// Whether it is the first one in its session.
     pub(crate) confirms: bool,
 }
 
 impl Peer {
-    /// Opens a sealed packet in place. Nothing that it says has taken effect yet.
-    pub(crate) fn open<'p>(
+    /// Opens a sealed packet into `room`. Nothing that it says has taken effect yet.
+    pub(crate) fn open<'r>(
         &mut self,
         env: &mut Env,
         on: ConnectionId,
         sid: SessionId,
-        packet: &'p mut [u8],
-    ) -> Option<Opened<'p>> {
+        packet: &[u8],
+        room: &'r mut Vec<u8>,
+    ) -> Option<Opened<'r>> {
         let connection = env.connections.get(on)?;
         if !self.may_own(connection) {
             // It is not opened, since what was opened and has no effect would be acknowledged.
@@ -39,7 +42,7 @@ impl Peer {
         let dialled_to = connection.is_dialled().then(|| connection.remote());
         let held = self.sessions.get_mut(sid)?;
         let confirms = !held.session.is_confirmed();
-        let plaintext = match held.session.open(env.now, PathId::Stream(on), short, packet) {
+        let plaintext = match held.session.open(env.now, PathId::Stream(on), short, packet, room) {
             Ok(plaintext) => plaintext,
             Err(error) => {
                 let cause = match error {

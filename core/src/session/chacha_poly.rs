@@ -1,5 +1,6 @@
 //! Noise's cipher functions for ChaChaPoly (*The Noise Protocol Framework*, revision 34, sections 4.2 and 12.3).
 
+use chacha20poly1305::aead::inout::InOutBuf;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 use zeroize::Zeroizing;
@@ -24,11 +25,19 @@ impl ChaChaPoly {
         sealed.expect("only a text of 256 GiB is too long").into()
     }
 
-    /// Decrypts `text` in place if the tag is right, and says whether it was; if not, `text` is left as it is.
+    /// Decrypts `sealed` into as many bytes of `text` if the tag is right, and says whether it was; if not, `text` means nothing.
     #[must_use]
-    pub(super) fn open(&self, nonce: u64, associated: &[u8], text: &mut [u8], tag: &[u8; TAG_LEN]) -> bool {
+    pub(super) fn open(
+        &self,
+        nonce: u64,
+        associated: &[u8],
+        sealed: &[u8],
+        tag: &[u8; TAG_LEN],
+        text: &mut [u8],
+    ) -> bool {
         let tag: &Tag = tag.into();
-        self.0.decrypt_inout_detached(&nonce_bytes(nonce), associated, text.into(), tag).is_ok()
+        let Ok(both) = InOutBuf::new(sealed, text) else { return false };
+        self.0.decrypt_inout_detached(&nonce_bytes(nonce), associated, both, tag).is_ok()
     }
 
     /// The key that follows this one (Noise's REKEY). This one cannot be found from it.
@@ -74,18 +83,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_with_a_wrong_tag_is_left_as_it_is() {
+    fn a_text_with_a_wrong_tag_is_not_opened() {
         let cipher = ChaChaPoly::new(&[1; 32]);
-        let mut text = *b"a text";
-        let mut tag = cipher.seal(7, b"header", &mut text);
-        let sealed = text;
-        assert!(!cipher.open(8, b"header", &mut text, &tag));
-        assert!(!cipher.open(7, b"Header", &mut text, &tag));
+        let (mut sealed, mut text) = (*b"a text", [0; 6]);
+        let mut tag = cipher.seal(7, b"header", &mut sealed);
+        assert!(!cipher.open(8, b"header", &sealed, &tag, &mut text));
+        assert!(!cipher.open(7, b"Header", &sealed, &tag, &mut text));
+        assert!(!cipher.open(7, b"header", &sealed, &tag, &mut [0; 5]));
         tag[15] ^= 1;
-        assert!(!cipher.open(7, b"header", &mut text, &tag));
-        assert_eq!(text, sealed);
+        assert!(!cipher.open(7, b"header", &sealed, &tag, &mut text));
+        assert_eq!(text, [0; 6]);
         tag[15] ^= 1;
-        assert!(cipher.open(7, b"header", &mut text, &tag));
+        assert!(cipher.open(7, b"header", &sealed, &tag, &mut text));
         assert_eq!(&text, b"a text");
     }
 

@@ -1,5 +1,6 @@
 //! From a sealed packet to what it means: one record, frame by frame.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::answering::{Asks, Entry};
@@ -52,20 +53,21 @@ pub(super) struct Arriving {
 }
 
 impl Session {
-    /// Opens a sealed packet that came by a path, in place. Gives back its plaintext, whose frames are to be [taken](Self::take_frame) in
+    /// Opens a sealed packet that came by a path, into `room`. Gives back its plaintext, whose frames are to be [taken](Self::take_frame) in
     /// order, and then the record is to be [closed](Self::close_record). After an error everything is as before.
     ///
     /// `short` is said of a path that is new to the session: whether the peer does not know yet whose it is.
-    pub(crate) fn open<'p>(
+    pub(crate) fn open<'r>(
         &mut self,
         now: Instant,
         path: PathId,
         short: bool,
-        packet: &'p mut [u8],
-    ) -> Result<&'p mut [u8], OpenError> {
+        packet: &[u8],
+        room: &'r mut Vec<u8>,
+    ) -> Result<&'r [u8], OpenError> {
         let bytes = packet.len();
         let highest_before = self.opener.highest();
-        let (counter, plaintext) = self.opener.open(packet)?;
+        let (counter, plaintext) = self.opener.open(packet, room)?;
         if highest_before.is_none_or(|highest| counter > highest) {
             self.receipt.is_newest(now);
         }

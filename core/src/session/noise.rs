@@ -135,8 +135,7 @@ impl Cipher for ChaChaPoly {
     fn decrypt(&self, nonce: u64, associated: &[u8], ciphertext: &[u8], out: &mut [u8]) -> Result<usize, Error> {
         let (text, tag) = ciphertext.split_last_chunk().ok_or(Error::Decrypt)?;
         let out = out.get_mut(..text.len()).ok_or(Error::Decrypt)?;
-        out.copy_from_slice(text);
-        if self.open(nonce, associated, out, tag) { Ok(text.len()) } else { Err(Error::Decrypt) }
+        if self.open(nonce, associated, text, tag, out) { Ok(text.len()) } else { Err(Error::Decrypt) }
     }
 }
 

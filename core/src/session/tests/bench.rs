@@ -395,9 +395,8 @@ impl Bench {
     ) -> Result<Result<(), RuleBroken>, OpenError> {
         let (now, id) = (self.now, self.paths[path].id);
         let end = &mut self.ends[at];
-        let mut packet = packet.to_vec();
-        let plaintext = end.session.open(now, id, false, &mut packet)?.to_vec();
-        let mut reader = Reader::new(&plaintext);
+        let mut room = Vec::new();
+        let mut reader = Reader::new(end.session.open(now, id, false, packet, &mut room)?);
         while !reader.is_empty() {
             let frame = parse_frame(&mut reader).expect("it is well-formed");
             let (session, mut account) = end.parts();
@@ -554,8 +553,8 @@ impl Bench {
 
     /// The frames of a packet that the other end has not opened yet.
     pub(super) fn frames<T>(&self, from: usize, packet: &[u8], of: impl Fn(Frame<'_>) -> T) -> Vec<T> {
-        let mut packet = packet.to_vec();
-        let (_, plaintext) = self.ends[1 - from].session.opener.clone().open(&mut packet).expect("it opens");
+        let mut room = Vec::new();
+        let (_, plaintext) = self.ends[1 - from].session.opener.clone().open(packet, &mut room).expect("it opens");
         let mut reader = Reader::new(plaintext);
         let mut frames = Vec::new();
         while !reader.is_empty() {
