@@ -29,7 +29,7 @@ const MOST_REFUSALS: usize = 4096;
 #[derive(Debug)]
 pub(super) enum Entry {
     /// Its message is being put together.
-    Coming { assembly: Assembly, heading: Option<Asks>, progress: Instant },
+    Coming { assembly: Box<Assembly>, heading: Option<Asks>, progress: Instant },
     /// A handler works at it.
     Running { incoming: Key, until: Instant },
     /// Its reply goes until it is acknowledged.
@@ -104,7 +104,7 @@ impl Answering {
 
     /// Begins to put a message together.
     pub(super) fn begin(&mut self, number: u64, total: usize, now: Instant, account: &mut Account<'_>) {
-        self.put(number, Entry::Coming { assembly: Assembly::new(total), heading: None, progress: now }, account);
+        self.put(number, Entry::Coming { assembly: Box::new(Assembly::new(total)), heading: None, progress: now }, account);
     }
 
     /// A part of a message has come; its first says until when it is worth running.
@@ -125,7 +125,7 @@ impl Answering {
             return None;
         };
         account.release_assembly(assembly.total());
-        Some((assembly, asks))
+        Some((*assembly, asks))
     }
 
     /// The number is taken, for ever, and its query goes to a handler.
