@@ -190,7 +190,7 @@ impl Connections {
         self.iter().any(|connection| connection.phase == Phase::Flushing)
     }
 
-    /// Whoever has no room for a handshake is given more time.
+    /// Whoever was asked for a handshake just now, or has no room for one, has all the time to answer.
     pub(crate) fn give_time(&mut self, now: Instant, id: ConnectionId) {
         if let Some(connection) = self.get_mut(id) {
             connection.since = now;

@@ -102,6 +102,8 @@ impl Peer {
         if handshake.sent.iter().any(|sent| sent.on == on) {
             return;
         }
+        // The connection may have been open for a while with nobody waiting.
+        env.connections.give_time(env.now, on);
         let sent = Sent { on, at: env.now, cookie: [0; 16], cookies: 0, busy_until: None };
         handshake.send(env, &sent);
         handshake.sent.push(sent);

@@ -104,7 +104,11 @@ impl Answering {
 
     /// Begins to put a message together.
     pub(super) fn begin(&mut self, number: u64, total: usize, now: Instant, account: &mut Account<'_>) {
-        self.put(number, Entry::Coming { assembly: Box::new(Assembly::new(total)), heading: None, progress: now }, account);
+        self.put(
+            number,
+            Entry::Coming { assembly: Box::new(Assembly::new(total)), heading: None, progress: now },
+            account,
+        );
     }
 
     /// A part of a message has come; its first says until when it is worth running.

@@ -131,8 +131,10 @@ impl Model {
         let went_home = tried.iter().any(|attempt| attempt.strategy == Strategy::Address(home));
         let nowhere = unknown().next().filter(|_| !went_home);
         let mut why = nowhere.map(Fault::to_string);
-        for attempt in tried.iter().filter(|attempt| attempt.strategy == Strategy::Address(home)) {
-            why = Some(self.failed_since(life, at, since, attempt)?.to_string());
+        let mut attempts = tried.iter().filter(|attempt| attempt.strategy == Strategy::Address(home)).peekable();
+        while let Some(attempt) = attempts.next() {
+            let is_last = attempts.peek().is_none();
+            why = Some(self.failed_since(life, at, since, attempt.result, is_last)?.to_string());
         }
         why
     }
@@ -145,12 +147,19 @@ impl Model {
         back(at, self.at_most(from, round) + self.pace.ways(16))
     }
 
-    /// What made an attempt fail.
-    fn failed_since(&self, life: &Life, at: Instant, since: Instant, attempt: &Attempt) -> Option<&Fault> {
+    /// What made an attempt fail. Whoever turns away is tried again a few times, so that the last attempt of all needs more of a reason.
+    fn failed_since(
+        &self,
+        life: &Life,
+        at: Instant,
+        since: Instant,
+        result: AttemptResult,
+        is_last: bool,
+    ) -> Option<&Fault> {
         let (from, to) = (life.question.from, life.question.to);
         let find = |kinds| self.faults.find((from, to), kinds, since, at);
         let of_peer = |fault: &&Fault| fault.place == Place::Node(to);
-        match attempt.result {
+        match result {
             AttemptResult::Refused => find(&[Kind::Down, Kind::Deaf]).find(of_peer),
             AttemptResult::Silent => {
                 let stall = self.outlasts_dials(from, to, since, at);
@@ -158,7 +167,7 @@ impl Model {
             }
             AttemptResult::TurnedAway => {
                 let cuts: Vec<&Fault> = find(&[Kind::Cut]).collect();
-                let cut = cuts.get(MANY - 1).copied();
+                let cut = cuts.get(if is_last { MANY - 1 } else { 0 }).copied();
                 let ended = || find(&[Kind::Down, Kind::Off, Kind::Cramped, Kind::Clock]).next();
                 cut.or_else(ended).or_else(|| self.outlasts_dials(from, to, since, at))
             }
@@ -285,7 +294,8 @@ impl Model {
             let deadline = self.nodes[&from].deadline(life.hard);
             let latest = deadline.latest + self.late_until(life);
             let [least, most] = [deadline.earliest, latest].map(|at| self.nodes[&to].shows(at));
-            if until < least || until > most || at > latest {
+            // Each clock cuts to whole microseconds.
+            if until + Duration::from_micros(1) < least || until > most || at > latest {
                 return Some(format!("arrives at {at}, to be answered by {until} instead of {least} or little later"));
             }
         }
