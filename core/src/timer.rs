@@ -104,6 +104,11 @@ impl TimerSet {
         }
     }
 
+    /// Whether it goes off before this call is over.
+    pub(crate) fn is_due(&self, now: Instant, timer: Timer) -> bool {
+        self.due_at(timer).is_some_and(|at| at <= now)
+    }
+
     pub(crate) fn is_armed(&self, timer: Timer) -> bool {
         self.due_at(timer).is_some()
     }

@@ -170,8 +170,11 @@ impl Peer {
         self.seal(env);
         self.show_use(env);
         self.rest();
-        let deadline = self.deadline(env);
-        env.timers.set(env.now, Timer::Peer(self.key), deadline);
+        // Where much is due at once, what is next is known when all of it is done.
+        if !env.timers.is_due(env.now, Timer::Peer(self.key)) {
+            let deadline = self.deadline(env);
+            env.timers.set(env.now, Timer::Peer(self.key), deadline);
+        }
         self.check(env);
     }
 

@@ -76,14 +76,13 @@ impl Oracle {
     }
 
     /// In a world that has healed, whoever asks has a reply, unless there is no place for one of the two at the other, or for the reply
-    /// beside those that it gives at the same time, or an idle connection led to a life of the peer that ended without a word.
+    /// beside those that it gives at the same time.
     pub(in crate::storm) fn all_were_answered(&mut self, world: &World, asked: &[usize]) {
         for &query in asked {
             let life @ Life { question, ending, answer, .. } = &self.model.lives[query];
             let shut_out = self.model.may_shut_out(question.from, question.to);
             let crowded = answer.is_some_and(|(said, _)| self.model.may_lack_memory_for_reply(life, said));
-            let lost = ending.as_ref().is_some_and(|&(at, _)| self.model.lost_by_peer(life, at).is_some());
-            if !shut_out && !crowded && !lost && !matches!(ending, Some((_, Ending::Reply { .. }))) {
+            if !shut_out && !crowded && !matches!(ending, Some((_, Ending::Reply { .. }))) {
                 let what = format!("query {query} was asked in a world that has healed, in vain: {ending:?}");
                 self.violate(world, what);
             }

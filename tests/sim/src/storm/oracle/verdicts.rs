@@ -209,7 +209,7 @@ impl Model {
     }
 
     /// Why a peer may have lost what it had taken.
-    pub(super) fn lost_by_peer(&self, life: &Life, at: Instant) -> Option<String> {
+    fn lost_by_peer(&self, life: &Life, at: Instant) -> Option<String> {
         let (from, to) = (life.question.from, life.question.to);
         let of_peer = |fault: &&Fault| fault.place == Place::Node(to);
         let ended = self.faults.find((from, to), &Kind::ENDS, self.unnoticed_since(life), at).find(of_peer);
