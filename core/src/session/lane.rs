@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::outgoing::{LEAST_PIECE, PIECE};
 use super::rtt::Rtt;
 use crate::id::ConnectionId;
 use crate::time::Instant;
@@ -16,6 +17,14 @@ pub(crate) enum PathId {
     /// An open connection: it keeps the order, loses nothing, and says when it ends.
     Stream(ConnectionId),
 }
+
+/// Pieces of long messages are small until acknowledgements have followed each other soon. If they come late, no record is longer: over a slow
+/// link nobody is to wait long for the next piece, or for what is behind it.
+const SOON: Duration = Duration::from_millis(500);
+const LATE: Duration = Duration::from_secs(2);
+
+/// What a short record holds: with an ACK it is well within the 4,096 bytes of a packet that a stranger may send.
+const SHORT: usize = 3_500;
 
 /// Silence for so long is a reason to ask, if the path's own time is not longer.
 const ASK_AFTER: Duration = Duration::from_secs(1);
@@ -28,6 +37,8 @@ pub(crate) struct Lane {
     /// Whether the next record has to be short: the peer does not know yet whose path it is.
     short: bool,
     rtt: Rtt,
+    piece: usize,
+    slow: bool,
     /// How many records that ask for an acknowledgement and have none have begun to leave by it, and how many have left whole.
     begun: usize,
     left: usize,
@@ -55,6 +66,8 @@ impl Lane {
             heard: false,
             short,
             rtt: Rtt::default(),
+            piece: LEAST_PIECE,
+            slow: false,
             begun: 0,
             left: 0,
             stuck_since: None,
@@ -71,8 +84,18 @@ impl Lane {
         self.heard
     }
 
-    pub(crate) fn is_short(&self) -> bool {
-        self.short
+    /// How much of a long message goes in one record.
+    pub(super) fn piece(&self) -> usize {
+        self.piece
+    }
+
+    /// How much of whatever waits goes in one record.
+    pub(super) fn room(&self) -> usize {
+        match (self.short, self.slow) {
+            (true, _) => SHORT,
+            (false, true) => LEAST_PIECE,
+            (false, false) => PIECE,
+        }
     }
 
     pub(crate) fn rtt(&mut self) -> &mut Rtt {
@@ -138,6 +161,9 @@ impl Lane {
 
     /// All of an open record has left.
     pub(super) fn left(&mut self, now: Instant) {
+        if self.stuck_since.is_some_and(|since| since + LATE < now) {
+            (self.piece, self.slow) = (LEAST_PIECE, true);
+        }
         self.left += 1;
         self.waiting_since.get_or_insert(now);
     }
@@ -146,7 +172,14 @@ impl Lane {
     pub(super) fn answered(&mut self, now: Instant) {
         self.hear();
         self.short = false;
-        self.stuck_since = self.stuck_since.map(|_| now);
+        match self.stuck_since.replace(now).map(|since| now.saturating_since(since)) {
+            Some(taken) if taken > LATE => (self.piece, self.slow) = (LEAST_PIECE, true),
+            Some(taken) if taken < SOON && !taken.is_zero() => {
+                (self.piece, self.slow) = ((self.piece * 2).min(PIECE), false);
+            }
+            Some(_) => {}
+            None => self.stuck_since = None,
+        }
         self.waiting_since = self.waiting_since.map(|_| now);
         self.is_answered();
     }
@@ -267,5 +300,33 @@ impl Lanes {
 
     pub(super) fn iter_mut(&mut self) -> core::slice::IterMut<'_, Lane> {
         self.0.iter_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slab::Slab;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn pieces_grow_while_acknowledgements_come_soon_and_no_record_is_long_where_they_come_late() {
+        let path = PathId::Stream(ConnectionId(Slab::new().insert(())));
+        let (mut lane, mut now) = (Lane::new(path, false), Instant::ZERO);
+        assert_eq!((lane.piece(), lane.room()), (LEAST_PIECE, PIECE));
+        lane.begun(true, now);
+        for pieces in [2, 4, 8, 16, 16] {
+            now = now + 400 * MS;
+            lane.answered(now);
+            lane.answered(now);
+            assert_eq!((lane.piece(), lane.room()), (pieces * LEAST_PIECE, PIECE), "one ACK may name many records");
+        }
+        lane.answered(now + 1000 * MS);
+        assert_eq!((lane.piece(), lane.room()), (PIECE, PIECE));
+        lane.answered(now + 3001 * MS);
+        assert_eq!((lane.piece(), lane.room()), (LEAST_PIECE, LEAST_PIECE));
+        lane.answered(now + 3002 * MS);
+        assert_eq!((lane.piece(), lane.room()), (2 * LEAST_PIECE, PIECE));
     }
 }

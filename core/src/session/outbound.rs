@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::answering::{Answered, Entry};
 use super::asking::Asked;
 use super::lane::PathId;
-use super::outgoing::{Outgoing, PIECE};
+use super::outgoing::{LEAST_PIECE, Outgoing, PIECE};
 use super::queue::{Row, Thing, Waiting};
 use super::ranges::Range;
 use super::records::{Content, Extras, What};
@@ -18,11 +18,8 @@ use crate::wire::frame::{
 };
 use crate::wire::packet::SEALED_HEADER;
 
-/// What a short record holds: with an ACK it is well within the 4,096 bytes of a packet that a stranger may send.
-const SHORT: usize = 3_500;
-
-/// Parts are not cut smaller than this to fill a record up.
-const LEAST_PART: usize = 1_024;
+/// A message is cut in so many pieces, and in more only if some of them were cut otherwise before.
+const MOST_PIECES: usize = 1_024;
 
 /// One record is being put together.
 struct Draft<'a> {
@@ -30,6 +27,8 @@ struct Draft<'a> {
     /// Where what waits begins in it, and where that may end.
     start: usize,
     end: usize,
+    /// How much of a long message it may hold; once there is as much in it, it is full.
+    piece: usize,
 }
 
 impl Draft<'_> {
@@ -39,6 +38,10 @@ impl Draft<'_> {
 
     fn is_empty(&self) -> bool {
         self.out.len() == self.start
+    }
+
+    fn is_full(&self) -> bool {
+        self.room() < REFUSE_LEN || self.out.len() >= self.start + self.piece
     }
 }
 
@@ -61,7 +64,7 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Option<u64> {
         let lane = self.lanes.get(path)?;
-        let (heard, short, mut pings) = (lane.is_heard(), lane.is_short(), lane.wants_ping());
+        let (heard, room, piece, mut pings) = (lane.is_heard(), lane.room(), lane.piece(), lane.wants_ping());
         let speaks = main && heard && self.queue.has_next(account.has_place_for_long());
         let speaks = speaks && self.records.has_room(self.sealer.counter().saturating_add(u64::from(leave_out)));
         let introduces = main && heard && self.introduction == Introduction::Owed;
@@ -76,8 +79,8 @@ impl Session {
             self.put_ack(now, out);
         }
         if speaks {
-            let (start, room) = (out.len(), if short { SHORT } else { PIECE + PIECE_OVERHEAD });
-            self.compose(now, account, &mut Draft { out, start, end: start + room });
+            let (start, end) = (out.len(), out.len() + room + PIECE_OVERHEAD);
+            self.compose(now, account, &mut Draft { out, start, end, piece });
         }
         pings |= introduces && self.records.carried() == 0;
         if pings {
@@ -142,7 +145,7 @@ impl Session {
 
     /// Fills one record: words, then whole messages, or one piece of a longer one.
     fn compose(&mut self, now: Instant, account: &mut Account<'_>, draft: &mut Draft<'_>) {
-        while draft.room() >= REFUSE_LEN && self.records.carried() < u16::MAX {
+        while !draft.is_full() && self.records.carried() < u16::MAX {
             let Some((row, waiting)) = self.queue.take(account.has_place_for_long()) else { break };
             let put = match waiting.what {
                 Thing::Query => self.put_query(row, waiting, account, draft),
@@ -230,10 +233,11 @@ impl Session {
 /// they are too long for any record on this path.
 fn next_part(row: Row, outgoing: &mut Outgoing, draft: &Draft<'_>) -> Result<Option<Range>, Full> {
     let waits = if row == Row::First { outgoing.has_lost() } else { outgoing.has_fresh() };
-    let room = draft.room().saturating_sub(PIECE_OVERHEAD).min(PIECE);
+    let most = if outgoing.is_long() { draft.piece.max(outgoing.total().div_ceil(MOST_PIECES)) } else { PIECE };
+    let room = draft.room().saturating_sub(PIECE_OVERHEAD).min(most);
     let part = outgoing.next_part(room);
     let is_cut = part.len() < outgoing.next_part(usize::MAX).len();
-    let may_be_cut = draft.is_empty() || outgoing.is_long() && room >= LEAST_PART;
+    let may_be_cut = draft.is_empty() || outgoing.is_long() && room >= LEAST_PIECE;
     if waits && is_cut && !may_be_cut {
         return Err(Full);
     }

@@ -6,6 +6,9 @@ use crate::wire::message::Message;
 /// A message that is longer goes in pieces, one to a record, so that others get in between.
 pub(crate) const PIECE: usize = 16_384;
 
+/// Pieces are not cut smaller than this, unless there is no more.
+pub(crate) const LEAST_PIECE: usize = 1_024;
+
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     message: Message,

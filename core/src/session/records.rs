@@ -121,11 +121,12 @@ impl Note {
             let taken = ack.delay.and_then(|delay| ack.now.saturating_since(self.since).checked_sub(delay));
             outcome.sample = taken.map(|taken| (self.path, taken));
         }
-        let was_open = self.fate == Fate::Open;
-        self.settle(Fate::Acknowledged, lanes);
-        if was_open && let Some(lane) = lanes.get_mut(self.path) {
+        if self.fate == Fate::Open
+            && let Some(lane) = lanes.get_mut(self.path)
+        {
             lane.answered(ack.now);
         }
+        self.settle(Fate::Acknowledged, lanes);
         self.leaving = Leaving::Left;
     }
 
