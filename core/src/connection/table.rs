@@ -9,7 +9,7 @@ use super::outbound::{Handed, Outbound, RecordName};
 use super::stream::PacketStream;
 use super::throttle::{Bucket, NextRound, SharedBucket, Taken};
 use super::{Connection, ConnectionDue, FILL_TARGET, MOST_UNREAD, Owner, Phase};
-use crate::config::{Throttle, Timers};
+use crate::config::{Rate, Throttle, Timers};
 use crate::id::ConnectionId;
 use crate::query::Hint;
 use crate::slab::{Key, Slab};
@@ -375,6 +375,16 @@ impl Connections {
         self.throttle.up.is_some() && self.get(id).is_some_and(|connection| self.may_write(connection) == 0)
             || self.throttle.up_per_connection.is_some()
                 && self.get(id).is_some_and(|connection| connection.up.is_dry())
+    }
+
+    /// How long the throttle may take at the most for what is sealed at once.
+    pub(crate) fn throttled_for(&self) -> Duration {
+        let takes = |rate: Option<Rate>, sharers: usize| {
+            let bytes = FILL_TARGET.saturating_mul(sharers) as u64;
+            rate.map_or(Duration::ZERO, |rate| Duration::from_secs(bytes.div_ceil(rate.as_bytes_per_second())))
+        };
+        let Throttle { up, up_per_connection, .. } = self.throttle;
+        takes(up, self.writers.len().max(1)).max(takes(up_per_connection, 1))
     }
 
     /// Whether its own or the common throttle keeps it from being read.

@@ -264,7 +264,10 @@ impl Peer {
         let silent = silent.map(|(asked, patience)| {
             connection.moved().max(asked) + patience * (1 << self.paths.died.min(MOST_DOUBLINGS))
         });
-        let no_progress = lanes.filter_map(|held| held.session.waiting_since(path)).map(|since| since + NO_PROGRESS);
+        // What this node's own throttle takes does not count.
+        let own_time = env.connections.throttled_for();
+        let no_progress =
+            lanes.filter_map(|held| held.session.waiting_since(path)).map(|since| since + NO_PROGRESS + own_time);
         let throttled = env.connections.is_throttled_up(on);
         let stuck = connection.stuck_since().filter(|_| !throttled).map(|since| since + MUST_MOVE);
         // While this node does not read, the answer may be there; that is looked at again.
