@@ -9,7 +9,7 @@ use egtp_sim::storm::record_scenario;
 use egtp_sim::{Network, NodeIndex};
 use egtp_tests::bench::Party;
 use egtp_tests::scene::{ECHO, EMPTY, KEEP, Scene, long_body, query};
-use egtp_tests::settings::configured;
+use egtp_tests::settings::{acquainted, configured};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -128,6 +128,18 @@ fn long_queries_over_the_slowest_throttle_do_not_look_like_silence() {
         }
         assert_eq!(scene.world.connects().len(), 1, "upload {upload}, {buffer}");
     }
+}
+
+#[test]
+fn a_message_that_takes_a_minute_over_the_slowest_throttle_does_not_look_like_silence() {
+    let (mut scene, asker, peer) = acquainted(1);
+    let throttle = Throttle { up: Some(Rate::MIN), ..Throttle::default() };
+    scene.world.with(asker, |node, now| node.set_throttle(now, throttle));
+    let body = long_body(16_000);
+    let asked = scene.ask(asker, peer, query(EMPTY, &body).hard_timeout(HOUR));
+    scene.run(HOUR);
+    assert_eq!(scene.reply(asker, asked), b"");
+    assert_eq!((scene.runs(&body), scene.world.connects().len()), (1, 1));
 }
 
 /// Storm 154366: what a node may read each second was all taken by the connection that it looked at first, round after round. A
