@@ -65,6 +65,18 @@ fn after_256_kib_it_is_acknowledged_at_once() {
 }
 
 #[test]
+fn a_notice_is_over_for_both_when_it_is_acknowledged() {
+    let mut bench = Bench::new();
+    bench.notify(A, 10);
+    bench.says(A, 0);
+    assert!(matches!(bench.heard(B)[..], [Heard::Told(0, _)]));
+    assert!(bench.ends[A].session.take_told().is_empty());
+    bench.rest();
+    assert_eq!(bench.ends[A].session.take_told().len(), 1);
+    assert!(bench.ends.iter().all(|end| end.session.is_idle() && !end.session.owes()));
+}
+
+#[test]
 fn owed_acknowledgements_go_at_once_when_there_is_a_hurry() {
     let mut bench = Bench::new();
     bench.ask(A, 10);
@@ -229,7 +241,7 @@ fn nothing_is_sealed_1024_above_what_is_not_acknowledged_but_ping_and_acknowledg
     bench.ends[A].policy = Policy::Refuse(RefuseCode::Busy);
     for record in 0..1024 {
         bench.ask(A, 10);
-        assert_eq!(bench.send(A), true, "{record}");
+        assert!(bench.send(A), "{record}");
     }
     bench.ask(B, 10);
     bench.says(B, 0);

@@ -529,11 +529,7 @@ impl Bench {
         core::mem::take(&mut self.ends[end].heard)
     }
 
-    /// What waits on a path to be taken by the driver, or is in flight, in words.
-    pub(super) fn waiting(&self, end: usize, path: usize) -> Vec<String> {
-        self.paths[path].waiting[end].iter().map(|sealed| self.words(end, &sealed.bytes)).collect()
-    }
-
+    /// What is in flight on a path, in words.
     pub(super) fn flight(&self, end: usize, path: usize) -> Vec<String> {
         self.paths[path].flight[end].iter().map(|sealed| self.words(end, &sealed.bytes)).collect()
     }

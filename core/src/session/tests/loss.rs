@@ -12,9 +12,12 @@ use crate::wire::frame::{Frame, RunsBuffer};
 type InFlight = (usize, &'static str, fn(&mut Bench));
 
 /// Everything that goes again, in flight and alone there.
-const ALL: [InFlight; 6] = [
+const ALL: [InFlight; 7] = [
     (A, "QUERY 0", |bench| {
         bench.ask(A, 10);
+    }),
+    (A, "NOTICE 0", |bench| {
+        bench.notify(A, 10);
     }),
     (B, "REPLY 0 Answer", |bench| {
         bench.ask(A, 10);
