@@ -10,7 +10,6 @@ use egtp_tests::settings::{limited, surrounded};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn beyond_the_limit_of_connections_newcomers_are_turned_away_while_all_are_busy() {

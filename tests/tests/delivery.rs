@@ -1,5 +1,4 @@
 //! What goes again when it is lost, and what does not: a session carries, a path only transports.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

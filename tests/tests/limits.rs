@@ -1,5 +1,4 @@
 //! Every limit, hit once: it does what its documentation says, and whoever stays within it notices nothing.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

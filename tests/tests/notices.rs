@@ -1,5 +1,4 @@
 //! Notices: told once, without an answer, and over when the peer has them.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

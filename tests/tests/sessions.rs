@@ -1,5 +1,4 @@
 //! Sessions: how many there are, which of them go, and what survives that.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! Shutting down: nothing new is taken, what is under way ends, and then nothing more comes.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! Throttles: rates that are kept, shared fairly, and taken for nothing else.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 
