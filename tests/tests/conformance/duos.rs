@@ -81,6 +81,10 @@ impl Duo for OnSockets {
         self.asker().with(|node, _| node.usage().connections)
     }
 
+    fn wait_for_no_connection(&mut self) {
+        self.asker().wait_for_connections(0);
+    }
+
     fn kill(&mut self) {
         self.answerer.take().unwrap().kill();
     }
@@ -166,6 +170,11 @@ impl Duo for Simulated {
 
     fn connections(&mut self) -> usize {
         self.scene.world.node(self.asker).usage().connections
+    }
+
+    fn wait_for_no_connection(&mut self) {
+        self.scene.run_secs(1);
+        assert_eq!(self.connections(), 0);
     }
 
     fn kill(&mut self) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use egtp::{Executed, MAX_BODY, PeerRefusal, Query, QueryId, Reason, Refusal, Verdict, Via};
+use egtp::{Executed, Failure, MAX_BODY, PeerRefusal, Query, QueryId, Reason, Refusal, Verdict, Via};
 use egtp_sim::Choice;
 use egtp_tests::scene::{ECHO, EMPTY, KEEP, NEVER, NO, long_body, query, type_name};
 
@@ -23,6 +23,8 @@ pub(crate) trait Duo {
     fn answer_kept(&mut self, order: Vec<usize>);
     /// How many connections the asker has.
     fn connections(&mut self) -> usize;
+    /// Waits until the asker has seen that all its connections are gone.
+    fn wait_for_no_connection(&mut self);
     /// Kills the answerer.
     fn kill(&mut self);
     /// Starts the answerer again where it was.
@@ -167,6 +169,7 @@ impl<D: Duo> Script<'_, D> {
         self.duo.restart();
         self.settle(1);
         self.duo.kill();
+        self.duo.wait_for_no_connection();
         self.ask("nobody there", query(ECHO, b"anybody there?"), b"");
         self.settle(1);
         self.duo.restart();
@@ -222,6 +225,10 @@ impl<D: Duo> Script<'_, D> {
                 Verdict::Reply(reply) => {
                     assert!(reply.body == answer, "{name}: the answer is another one's");
                     Outcome::Reply(reply.via)
+                }
+                // Whether the port refuses before the process is back, and whether there is something before it that does not, is chance's.
+                Verdict::Failed(Failure { reason: Reason::Unreachable, executed: Executed::Maybe, .. }) => {
+                    Outcome::Failed(Reason::LostByPeer, Executed::Maybe)
                 }
                 Verdict::Failed(failure) => Outcome::Failed(failure.reason, failure.executed),
             };
