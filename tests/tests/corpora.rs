@@ -107,6 +107,11 @@ fn the_corpus_of_hostile_holds() {
 }
 
 #[test]
+fn the_corpus_of_session_holds() {
+    replay("session");
+}
+
+#[test]
 fn the_corpus_of_world_holds() {
     replay("world");
 }
