@@ -170,7 +170,7 @@ impl Peer {
                 self.not_held(env, sid, path, dialled_to);
             } else if let Some(held) = self.sessions.get_mut(sid) {
                 held.stale = false;
-                held.session.hear(env.now, path, short, None);
+                held.session.is_held(env.now, path, short);
                 held.goes_over(dialled_to);
                 // The best session was only doubted and is kept, unless it is due to be replaced.
                 kept |= best == Some(sid) && held.session.made() + env.settings.session > env.now;

@@ -269,7 +269,7 @@ impl Session {
         }
     }
 
-    /// The peer was heard on a path: it has sent the WELCOME of this very session there, or said there that it holds it.
+    /// The peer was heard on a path: it has sent the WELCOME of this very session there.
     pub(crate) fn hear(&mut self, now: Instant, path: PathId, short: bool, taken: Option<Duration>) {
         let lane = self.lanes.join(path, short);
         lane.hear();
@@ -278,6 +278,15 @@ impl Session {
             lane.rtt().sample(taken);
         }
         self.was_heard(now);
+    }
+
+    /// The peer has said on a path that it holds the session, in answer to a HELLO. It cannot know yet that this end uses it there.
+    pub(crate) fn is_held(&mut self, now: Instant, path: PathId, short: bool) {
+        let is_known = self.is_heard_on(path);
+        self.hear(now, path, short, None);
+        if let Some(lane) = self.lanes.get_mut(path).filter(|_| !is_known) {
+            lane.ask();
+        }
     }
 
     fn was_heard(&mut self, now: Instant) {
