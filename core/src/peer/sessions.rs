@@ -39,6 +39,8 @@ pub(super) struct Held {
     alone_since: Option<Instant>,
     /// Somebody on a path says that the peer does not know it.
     pub(super) stale: bool,
+    /// Somebody who may be another life of the peer has said so in answer to a HELLO: nobody is asked again before then.
+    asked_again: Option<Instant>,
     /// When it was last used, to the second.
     used: Instant,
 }
@@ -90,6 +92,7 @@ impl Sessions {
             dialled: false,
             alone_since: Some(now),
             stale: false,
+            asked_again: None,
             used: now,
         });
         self.sort();
@@ -118,7 +121,7 @@ impl Held {
     /// It goes over a path that leads to an address, if it was dialled.
     pub(super) fn goes_over(&mut self, dialled_to: Option<SocketAddr>) {
         const KEPT: usize = 4;
-        self.alone_since = None;
+        (self.alone_since, self.asked_again) = (None, None);
         self.dialled = dialled_to.is_some();
         if let Some(address) = dialled_to {
             self.addresses.retain(|known| *known != address);
@@ -153,9 +156,10 @@ impl Held {
         self.session.outstanding() > 0 || self.dialled && self.is_busy(now)
     }
 
-    /// Whether something is under way in it and the peer may not hold it any more.
+    /// Whether something is under way in it and the peer may not hold it any more, and is to be asked now.
     pub(super) fn is_in_doubt(&self, now: Instant) -> bool {
-        self.session.is_confirmed() && self.is_busy(now) && (self.session.is_doubted() || self.stale)
+        let doubted = self.session.is_doubted() || self.stale;
+        self.session.is_confirmed() && self.is_busy(now) && doubted && self.asked_again.is_none_or(|at| at <= now)
     }
 
     /// Whether it may be erased: nothing is under way in it, or it has had no path for long.
@@ -226,6 +230,7 @@ impl Peer {
         if held.is_known_by(path, dialled_to, env.now) {
             self.lose_session(env, sid);
         } else {
+            held.asked_again = held.alone_since.map(|since| since + ALONE);
             held.session.stale(path);
         }
     }
@@ -329,7 +334,8 @@ impl Peer {
             renewal.filter(|_| !self.paths.is_empty() && self.is_in_use()).map(|held| self.renewal(env, held));
         let life = env.settings.session + LONGEST_QUERY;
         let ends = self.sessions.iter().map(|held| held.session.made() + life);
-        renewal.into_iter().chain(ends).filter(|due| *due > env.now).min()
+        let asked_again = self.sessions.iter().filter_map(|held| held.asked_again);
+        renewal.into_iter().chain(ends).chain(asked_again).filter(|due| *due > env.now).min()
     }
 
     /// A path is gone: sessions that have no other are alone from now on.

@@ -236,7 +236,9 @@ impl Model {
             let gone = other.recipient_gone.is_some_and(|gone| gone <= answered);
             let peer = other.question.from;
             let troubled = self.faults.between(node, peer).any(|fault| fault.is_within(since, answered));
-            let told = other.was_told_before(since) && !troubled;
+            // The word that it was told waits behind what else goes between the two.
+            let busy = self.pace.busy_during(node, peer, since, ACKNOWLEDGED);
+            let told = other.was_told_before(back(since, busy)) && !troubled;
             said && other.question.to == node && !other.is_to_itself() && !gone && !told
         };
         for other in self.others(life).filter(waits) {

@@ -66,8 +66,9 @@ impl Model {
     fn may_be_unheard_of(&self, from: NodeIndex, to: NodeIndex, fault: &Fault, asked: Instant) -> bool {
         let idle = if fault.kind == Kind::Off { self.nodes[&from].timers.idle } else { Duration::ZERO };
         let believed = self.at_most(from, idle + ALONE);
+        // A clock that jumps beyond a session's life ends it as well.
         from != to
-            && Kind::ENDS.contains(&fault.kind)
+            && (Kind::ENDS.contains(&fault.kind) || fault.kind == Kind::Clock)
             && fault.place == Place::Node(to)
             && self.heard_of(from, to, fault, fault.from).is_none_or(|heard| heard + believed >= asked)
     }
