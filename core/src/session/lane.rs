@@ -20,8 +20,8 @@ pub(crate) enum PathId {
 
 /// Pieces of long messages are small until acknowledgements have followed each other soon. If they come late, no record is longer: over a slow
 /// link nobody is to wait long for the next piece, or for what is behind it.
-const SOON: Duration = Duration::from_millis(500);
-const LATE: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_secs(3);
 
 /// What a short record holds: with an ACK it is well within the 4,096 bytes of a packet that a stranger may send.
 const SHORT: usize = 3_500;
@@ -324,9 +324,9 @@ mod tests {
         }
         lane.answered(now + 1000 * MS);
         assert_eq!((lane.piece(), lane.room()), (PIECE, PIECE));
-        lane.answered(now + 3001 * MS);
+        lane.answered(now + 4001 * MS);
         assert_eq!((lane.piece(), lane.room()), (LEAST_PIECE, LEAST_PIECE));
-        lane.answered(now + 3002 * MS);
+        lane.answered(now + 4002 * MS);
         assert_eq!((lane.piece(), lane.room()), (2 * LEAST_PIECE, PIECE));
     }
 }
