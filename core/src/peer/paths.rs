@@ -107,11 +107,12 @@ impl Peer {
         self.paths.connections.push(on);
         let dialling = self.way.dial().filter(|dial| dial.connection != on).map(|dial| dial.connection);
         self.way.reached(on, address);
-        if let Some(other) = dialling.filter(|&other| env.connections.get(other).is_some_and(|other| !other.is_open()))
-        {
-            // The peer was quicker; nothing has been sent on the other one.
+        if let Some(other) = dialling {
+            // The peer was quicker. What becomes of the dial says nothing about its address any more.
             self.way.abandon_dial();
-            env.effects.push(Effect::Close(other, AttemptResult::Ended));
+            if env.connections.get(other).is_some_and(|other| !other.is_open()) {
+                env.effects.push(Effect::Close(other, AttemptResult::Ended));
+            }
         }
         self.mark(env);
         true
