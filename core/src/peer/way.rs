@@ -309,7 +309,8 @@ impl Way {
 
     /// A query that was never tried begins: it does not wait for the rest of those that are.
     pub(crate) fn wake(&mut self) {
-        if self.fruitless == 0 {
+        // The first end in vain is followed by no pause: what rests then rests after a round.
+        if self.fruitless <= 1 {
             self.rests_until = None;
         }
     }

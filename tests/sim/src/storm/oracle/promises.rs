@@ -8,6 +8,7 @@ use super::clock::Window;
 use super::faults::{Fault, Kind, Place};
 use super::life::{Expected, Life};
 use super::model::Model;
+use super::recovery::FIRST_PAUSE;
 use super::recovery::back;
 use super::verdicts::MANY;
 use crate::NodeIndex;
@@ -77,7 +78,8 @@ impl Model {
         // What is asked before the news is there may have left.
         let since = Some(since + news).filter(|&known| known <= life.asked).map(|_| life.asked)?;
         let between = self.faults.between(from, to).filter(trouble);
-        let due = since + self.pace.ways(8);
+        // Whoever was turned away just before is tried again after a pause.
+        let due = since + self.pace.ways(8) + FIRST_PAUSE;
         if between.into_iter().any(|fault| fault.is_within(back(life.asked, LATELY), due)) {
             return None;
         }

@@ -27,7 +27,7 @@ const LONGEST_REST: Duration = Duration::from_millis(33_750);
 const LONGEST_PAUSE: Duration = Duration::from_millis(4_500);
 
 /// The first pause of a quarter of a second, and an eighth of it.
-const FIRST_PAUSE: Duration = Duration::from_millis(290);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(290);
 
 /// Between two handshakes with one peer.
 const HANDSHAKES: Duration = Duration::from_secs(1);
