@@ -88,12 +88,15 @@ fn a_connection_cut_while_queries_wait_for_their_answers_costs_none_of_them_its_
         let proxy = Proxy::to(answerer.address(), Manner::Forward);
         let asker = Host::dialling(kinds[0], 1);
         asker.learn(2, proxy.address());
-        for _ in 0..3 {
+        for cuts in 1..=3 {
             asker.ask_all(answerer.id(), vec![query(KEEP, b"waiting"); 100]);
             answerer.wait_for_kept(100);
+            // Whoever waits dials again at once, and is not heard yet when the answers are there.
+            proxy.hold();
             proxy.cut();
-            answerer.wait_for_connections(0);
+            proxy.wait_for_accepted(cuts + 1);
             answerer.answer_kept((0..100).collect());
+            proxy.release();
             let verdicts = asker.verdicts(100);
             assert_eq!(verdicts.len(), 100);
             for (_, verdict) in verdicts {

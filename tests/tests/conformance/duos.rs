@@ -83,10 +83,18 @@ impl Duo for OnSockets {
 
     fn kill(&mut self) {
         self.answerer.take().unwrap().kill();
+        self.asker().wait_for_connections(0);
     }
 
     fn restart(&mut self) {
         self.answerer = Some(Host::listening_at(self.kinds[1], ANSWERER, self.address));
+    }
+
+    fn replace(&mut self) {
+        let thaw = self.asker().freeze();
+        self.answerer.take().unwrap().kill();
+        self.restart();
+        drop(thaw);
     }
 
     fn shut_down(&mut self) {
@@ -112,9 +120,15 @@ impl Simulated {
         Self { scene, asker, answerer }
     }
 
-    fn run_until(&mut self, mut is_so: impl FnMut(&Scene) -> bool) {
+    fn crash(&mut self) {
+        self.scene.world.crash(self.answerer);
+        self.scene.told.kept.clear();
+        self.scene.told.withdrawn.clear();
+    }
+
+    fn run_until(&mut self, mut is_so: impl FnMut(&mut Scene) -> bool) {
         for _ in 0..10_000 {
-            if is_so(&self.scene) {
+            if is_so(&mut self.scene) {
                 return;
             }
             self.scene.run(Duration::from_millis(10));
@@ -169,13 +183,18 @@ impl Duo for Simulated {
     }
 
     fn kill(&mut self) {
-        self.scene.world.crash(self.answerer);
-        self.scene.told.kept.clear();
-        self.scene.told.withdrawn.clear();
+        self.crash();
+        let asker = self.asker;
+        self.run_until(|scene| scene.world.node(asker).usage().connections == 0);
     }
 
     fn restart(&mut self) {
         self.scene.start(self.answerer);
+    }
+
+    fn replace(&mut self) {
+        self.crash();
+        self.restart();
     }
 
     fn shut_down(&mut self) {

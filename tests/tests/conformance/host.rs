@@ -204,10 +204,15 @@ impl Host {
         }));
     }
 
-    /// Stops the node's thread until what is returned is dropped. Its system goes on.
+    /// Has the node's thread stand still until what is returned is dropped. Its system goes on.
     pub(crate) fn freeze(&self) -> SyncSender<()> {
         let (thaw, thawed) = sync_channel(0);
-        self.post(Box::new(move |_, _, _| _ = thawed.recv()));
+        let (sender, standing) = sync_channel(1);
+        self.post(Box::new(move |_, _, _| {
+            sender.send(()).unwrap();
+            let _ = thawed.recv();
+        }));
+        standing.recv_timeout(PATIENCE).expect("the node's thread stands still");
         thaw
     }
 

@@ -23,10 +23,12 @@ pub(crate) trait Duo {
     fn answer_kept(&mut self, order: Vec<usize>);
     /// How many connections the asker has.
     fn connections(&mut self) -> usize;
-    /// Kills the answerer.
+    /// Kills the answerer, and waits until the asker has seen its connections end.
     fn kill(&mut self);
     /// Starts the answerer again where it was.
     fn restart(&mut self);
+    /// Has the answerer die and start again while the asker looks away.
+    fn replace(&mut self);
     /// Has the asker shut down within a minute.
     fn shut_down(&mut self);
     /// Waits until the asker has stopped, and returns the verdicts that were not returned before.
@@ -163,8 +165,7 @@ impl<D: Duo> Script<'_, D> {
     fn losing_the_answerer(&mut self) {
         self.ask("never to be answered", query(KEEP, b"lost"), b"");
         self.duo.wait_for_kept(1);
-        self.duo.kill();
-        self.duo.restart();
+        self.duo.replace();
         self.settle(1);
         self.duo.kill();
         self.ask("nobody there", query(ECHO, b"anybody there?"), b"");
