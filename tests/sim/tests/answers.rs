@@ -6,10 +6,12 @@ mod by_hand;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use egtp::Event;
+use egtp::internal::digest;
+use egtp::{Cause, Event};
 use egtp_sim::scene::{KEEP, Scene, long_body, query};
 use egtp_sim::second::frame::{Frame, OF_QUERY, OF_REPLY};
 use egtp_sim::second::message::Message;
+use egtp_sim::second::packet::framed;
 use egtp_sim::second::parts::Parts;
 
 use by_hand::{IN_A_MINUTE, Peer};
@@ -27,6 +29,27 @@ fn whoever_asks_whether_anybody_is_there_and_does_not_listen_is_read_from_and_fi
         assert!(peer.node.to_write(connection).len() < 1 << 20);
         peer.hears(connection);
         assert!(peer.session.ledger.is_acknowledged(peer.session.counter - 1));
+    });
+}
+
+#[test]
+fn whoever_asks_and_does_not_listen_is_read_from_until_no_honest_peer_would_have_so_many_refusals_to_acknowledge() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let mut asked = 0;
+        while peer.node.usage().sessions > 0 {
+            assert!(peer.node.wants_read(connection) > 0, "{asked}");
+            assert!(peer.node.to_write(connection).len() < 1 << 20);
+            let unknown = peer.query(asked, "unknown");
+            peer.says(connection, &[unknown]);
+            asked += 1;
+        }
+        assert_eq!(asked, 4_098, "one was too many, and then it asks again");
+        let said = peer.hears(connection);
+        assert!(matches!(said[..], [Frame::Break { code: 4, .. }]), "{said:?}");
+        assert_eq!(peer.node.usage().connections, 0);
     });
 }
 
@@ -87,6 +110,46 @@ fn a_message_that_begins_again_goes_on_with_what_was_there() {
         let begins = Frame::Query { number: 0, flags: 0, until: IN_A_MINUTE, total, part: message[..10].to_vec() };
         let piece = |from, to| Frame::piece(OF_QUERY, 0, &message, from..to);
         peer.says(connection, &[begins.clone(), piece(10, 20), begins, piece(20, message.len())]);
+        assert_eq!(peer.delivered().len(), 1);
+    });
+}
+
+#[test]
+fn half_a_message_is_kept_while_every_half_minute_another_part_of_it_comes_whole() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, slow) = Peer::meets(node, now);
+        let connection = peer.connects();
+        let Frame::Query { part: message, .. } = peer.query(0, KEEP) else { unreachable!() };
+        let total = u32::try_from(message.len()).unwrap();
+        let begins =
+            |number| Frame::Query { number, flags: 0, until: IN_A_MINUTE, total, part: message[..10].to_vec() };
+        let piece = |number, from, to| Frame::piece(OF_QUERY, number, &message, from..to);
+        let listens = |peer: &mut Peer<'_>, seconds| {
+            for _ in 0..seconds {
+                peer.waits(1);
+                // Whoever sends nothing for long is asked whether it is there.
+                let said = [connection, slow].map(|on| peer.hears(on)).concat();
+                if said.contains(&Frame::Ping) {
+                    peer.acknowledges(connection);
+                }
+            }
+        };
+        peer.says(connection, &[begins(0), begins(1)]);
+        listens(&mut peer, 29);
+        peer.says(connection, &[piece(0, 10, 20)]);
+        // Of the other one a packet comes slowly, and is too late.
+        let late = framed(&peer.session.say(&[piece(1, 10, message.len())]));
+        let (first, last) = late.split_at(late.len() - 1);
+        peer.node.handle(peer.now, Event::Received(slow, first));
+        peer.waits(1);
+        assert_eq!(peer.hears(connection), [Frame::Refuse { number: 1, code: 4, wait: 0 }]);
+        peer.acknowledges(connection);
+        listens(&mut peer, 28);
+        peer.node.handle(peer.now, Event::Received(slow, last));
+        assert_eq!((peer.delivered().len(), peer.node.usage().connections), (0, 2));
+        peer.says(connection, &[piece(0, 20, message.len())]);
         assert_eq!(peer.delivered().len(), 1);
     });
 }
@@ -214,6 +277,51 @@ fn a_driver_that_says_it_has_written_more_than_there_was_has_written_everything(
             assert!(peer.node.to_write(connection).is_empty());
         }
     });
+}
+
+#[test]
+fn a_record_is_remembered_and_the_same_again_changes_nothing() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, connection) = Peer::meets(node, now);
+        let before = digest(peer.node);
+        let record = framed(&peer.session.say(&[]));
+        peer.node.handle(now, Event::Received(connection, &record));
+        let after = digest(peer.node);
+        assert_ne!(after, before);
+        peer.node.handle(now, Event::Received(connection, &record));
+        assert_eq!((digest(peer.node), peer.node.count(Cause::RecordReplayed)), (after, 1));
+        let next = framed(&peer.session.say(&[]));
+        peer.node.handle(now, Event::Received(connection, &next[..10]));
+        assert_eq!(digest(peer.node), after, "half of one says nothing");
+        peer.node.handle(now, Event::Received(connection, &next[10..]));
+        assert_ne!(digest(peer.node), after, "but is kept until the rest comes");
+    });
+}
+
+#[test]
+fn a_long_answer_in_one_session_begins_when_a_long_query_in_another_is_cancelled() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, first) = Peer::meets(node, now);
+        let token = peer.asks(first);
+        let (worse, second) = peer.shakes_hands_again();
+        let to = peer.id();
+        let mut asks = || peer.node.query(now, to, query(KEEP, &long_body(300_000))).unwrap();
+        let [one, ..] = [asks(), asks(), asks(), asks()];
+        assert!(peer.hears(second).iter().any(|frame| matches!(frame, Frame::Query { .. })));
+        peer.node.reply(now, token, long_body(300_000)).unwrap();
+        peer.session = worse;
+        assert!(!is_answered(&peer.hears(first)), "four long messages are under way");
+        peer.node.cancel(now, one).unwrap();
+        assert!(is_answered(&peer.hears(first)));
+    });
+}
+
+fn is_answered(said: &[Frame]) -> bool {
+    said.iter().any(|frame| matches!(frame, Frame::Reply { .. }))
 }
 
 #[test]
