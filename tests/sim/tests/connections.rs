@@ -3,16 +3,22 @@
 mod by_hand;
 
 use std::iter;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use egtp::{Action, Config, ConnectionId, Hint, Node, TransportAction};
+use egtp::{
+    Action, CheckedConfig, Config, ConnectionId, Delivery, Ending, Event, Executed, Hint, Identity, Instant, Node,
+    QueryId, Reason, Refusal, SignedRecord, Strategies, TransportAction, Verdict,
+};
 use egtp_sim::scenario::Scenario;
 use egtp_sim::scene::{ECHO, KEEP, Scene, query};
 use egtp_sim::second::frame::Frame;
-use egtp_sim::second::packet::unframed;
+use egtp_sim::second::packet::{Packet, framed, unframed};
 use egtp_sim::storm::record_scenario;
 
 use by_hand::{Peer, dials_the_peer, take_written};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 #[test]
 fn of_more_than_four_connections_with_one_peer_the_oldest_is_closed() {
@@ -54,6 +60,27 @@ fn of_two_connections_the_one_that_the_smaller_id_has_dialled_is_for_queries() {
 }
 
 #[test]
+fn whoever_is_too_busy_at_one_address_is_dialled_at_the_next_and_not_there_again_before_the_time_that_it_has_named() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let first = dials_the_peer(node, now, &[1, 2]);
+        let said = unframed(&mut take_written(node, now, first));
+        let Some(Packet::Hello { isid, .. }) = Packet::parse(&said[0]) else { panic!("{said:?}") };
+        let busy = Packet::Busy { isid, code: 1, wait: 50 }.encode();
+        node.handle(now, Event::Received(first, &framed(&busy)));
+        let [(second, address)] = dialled(node)[..] else { panic!("another strategy has its turn") };
+        assert_eq!(address, ([10, 9, 9, 9], 2).into());
+        node.handle(now, Event::Closed(second, Ending::Refused));
+        node.handle(now + 4_999 * MILLISECOND, Event::Tick);
+        assert_eq!(dialled(node), []);
+        // And up to a quarter more.
+        node.handle(now + 6_250 * MILLISECOND, Event::Tick);
+        assert_eq!(dialled(node)[0].1, ([10, 9, 9, 9], 1).into());
+    });
+}
+
+#[test]
 fn after_the_last_query_for_now_a_connection_is_closed_at_once() {
     let (mut scene, asker, peer) = Scene::of_two(1);
     let asked = scene.ask(asker, peer, query(ECHO, b"that is all").hint(Hint::NoMore));
@@ -78,6 +105,81 @@ fn but_not_while_either_end_waits_for_an_answer() {
         assert_eq!(scene.reply(from, kept), b"take your time");
         assert_eq!(scene.world.connects().len(), 1);
     }
+}
+
+/// A node with room for two connections, of which one is in use, and the other is to be closed once its last words are written, which nobody
+/// takes.
+fn with_one_that_leaves<'a>(node: &'a mut Node, now: Instant) -> (Peer<'a>, ConnectionId) {
+    let (mut busy, used) = Peer::other_meets(node, now, 8);
+    busy.asks(used);
+    let (mut peer, leaving) = Peer::meets(busy.node, now);
+    peer.says(leaving, &[Frame::Refuse { number: 1_000_000, code: 1, wait: 0 }]);
+    assert_eq!((peer.node.usage().connections, peer.node.wants_read(leaving)), (2, 0));
+    (peer, leaving)
+}
+
+/// Asks somebody something whose address ends with this number.
+fn asks_at(node: &mut Node, now: Instant, number: u8) -> QueryId {
+    let identity = Identity::from_seed(&[number; 32]);
+    let strategies = Strategies { addresses: vec![([10, 0, 0, number], 1).into()], relays: Vec::new() };
+    node.learn(now, SignedRecord::sign(&identity, 1, strategies).unwrap()).unwrap();
+    node.query(now, identity.node_id(), query(ECHO, b"?")).unwrap()
+}
+
+fn two_connections() -> CheckedConfig {
+    let mut config = Config::default();
+    config.limits.connections = 2;
+    config.check().unwrap()
+}
+
+#[test]
+fn whoever_waits_for_a_connection_has_the_place_of_one_that_is_not_wanted_any_more() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(two_connections());
+    scene.world.with(node, |node, now| {
+        let (peer, leaving) = with_one_that_leaves(node, now);
+        let [first, _] = [11, 12].map(|number| asks_at(peer.node, now, number));
+        assert_eq!(dialled(peer.node), []);
+        take_written(peer.node, now, leaving);
+        assert_eq!(addresses(dialled(peer.node)), [([10, 0, 0, 11], 1).into()]);
+        peer.node.cancel(now, first).unwrap();
+        assert_eq!(addresses(dialled(peer.node)), [([10, 0, 0, 12], 1).into()]);
+    });
+}
+
+#[test]
+fn a_connection_that_makes_room_and_whose_last_words_nobody_takes_is_not_waited_for_for_long() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(two_connections());
+    scene.world.with(node, |node, now| {
+        let (mut peer, leaving) = with_one_that_leaves(node, now);
+        asks_at(peer.node, now, 11);
+        assert_eq!(dialled(peer.node), []);
+        peer.waits(1);
+        assert!(peer.node.to_write(leaving).is_empty());
+        assert_eq!(addresses(dialled(peer.node)), [([10, 0, 0, 11], 1).into()]);
+    });
+}
+
+#[test]
+fn whoever_needs_a_connection_where_all_are_in_use_is_refused_at_once() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(two_connections());
+    scene.world.with(node, |node, now| {
+        for seed in [8, 9] {
+            let (mut busy, used) = Peer::other_meets(node, now, seed);
+            busy.asks(used);
+        }
+        let asked = asks_at(node, now, 11);
+        let verdict = iter::from_fn(|| node.poll()).find_map(|action| match action {
+            Action::Deliver(Delivery::Verdict { query, verdict: Verdict::Failed(failure), .. }) => {
+                Some((query, failure.reason, failure.executed))
+            }
+            _ => None,
+        });
+        let refused = Reason::RefusedHere(Refusal::TooManyConnections);
+        assert_eq!(verdict, Some((asked, refused, Executed::No)));
+    });
 }
 
 #[test]
@@ -126,6 +228,20 @@ fn a_peer_is_met_in_a_session_that_it_has_shown_to_hold_on_that_connection() {
         .parse()
         .unwrap();
     assert_eq!(record_scenario(&scenario).broken(), Vec::<String>::new());
+}
+
+/// The connections that the node wants opened, and where they lead.
+fn dialled(node: &mut Node) -> Vec<(ConnectionId, SocketAddr)> {
+    let actions = iter::from_fn(|| node.poll());
+    let dialled = actions.filter_map(|action| match action {
+        Action::Transport(TransportAction::Connect { connection, to }) => Some((connection, to)),
+        _ => None,
+    });
+    dialled.collect()
+}
+
+fn addresses(dialled: Vec<(ConnectionId, SocketAddr)>) -> Vec<SocketAddr> {
+    dialled.into_iter().map(|(_, address)| address).collect()
 }
 
 fn closed(node: &mut Node) -> Vec<ConnectionId> {
