@@ -179,6 +179,7 @@ impl Session {
             return Err(RuleBroken);
         }
         let is_new = add(assembly, total, offset, part)?;
+        self.fruit |= is_new;
         let is_whole = assembly.is_whole();
         if is_new {
             self.answering.progressed(number, now, asks);
@@ -250,7 +251,7 @@ impl Session {
             asked.reply = Some(Assembly::new(total));
         }
         let Some(assembly) = &mut asked.reply else { return Ok(None) };
-        add(assembly, total, offset, part)?;
+        self.fruit |= add(assembly, total, offset, part)?;
         let Some(assembly) = asked.reply.take_if(|assembly| assembly.is_whole()) else { return Ok(None) };
         account.release_assembly(assembly.total());
         Ok(Some(Happening::Replied { query, code, arrived: assembly.finish() }))
