@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use egtp::{Action, Config, ConnectionId, Delivery, Ending, Event, Executed, Reason, Verdict};
-use egtp_sim::scene::{KEEP, Scene, query};
+use egtp_sim::Directory;
+use egtp_sim::scene::{ECHO, KEEP, Scene, query};
 use egtp_sim::second::frame::Frame;
 
 use by_hand::{IN_A_MINUTE, Peer, take_written};
@@ -106,6 +107,27 @@ fn cancelled(peer: &mut Peer<'_>, on: ConnectionId) -> BTreeSet<u64> {
         _ => None,
     });
     said.collect()
+}
+
+#[test]
+fn a_peer_whose_connections_end_one_after_the_other_is_reached_each_time_where_it_was() {
+    const ROUNDS: usize = 20;
+    let (mut scene, asker, peer) = Scene::of_two(1);
+    let kept = scene.ask(asker, peer, query(KEEP, b"under way all the time"));
+    scene.run_secs(1);
+    scene.world.set_directory(Directory::Gone);
+    for round in 0..ROUNDS {
+        // It is on its way when the connection ends.
+        let asked = scene.ask(asker, peer, query(ECHO, b"?"));
+        scene.world.cut(asker, peer);
+        scene.run_secs(1);
+        assert_eq!(scene.reply(asker, asked), b"?", "round {round}");
+    }
+    scene.answer_kept();
+    scene.run_secs(1);
+    assert_eq!(scene.reply(asker, kept), b"under way all the time");
+    assert_eq!((scene.runs(b"?"), scene.world.connects().len()), (ROUNDS, ROUNDS + 1));
+    assert_eq!(scene.world.lookups().len(), 1);
 }
 
 #[test]

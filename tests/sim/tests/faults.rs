@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use egtp::{Cause, Instant, Reason};
+use egtp::{Cause, Executed, Instant, Reason};
 use egtp_sim::scene::{ECHO, NEVER, Scene, long_body, query};
 use egtp_sim::{Directory, Network, NodeIndex};
 
@@ -72,6 +72,27 @@ fn a_dial_across_a_blocked_direction_is_tried_again_until_it_gets_through() {
 }
 
 #[test]
+fn whoever_loses_power_is_missed_by_nobody_until_it_is_back() {
+    let (mut scene, asker, peer, _) = connected();
+    scene.world.power_off(peer);
+    let asked = scene.ask(asker, peer, query(ECHO, b"into the void"));
+    scene.run_secs(1);
+    assert!(!scene.has_ended(asker, asked));
+    assert_eq!((scene.world.node(asker).usage().connections, scene.world.connects().len()), (1, 1));
+
+    // What was sent is answered by the end of the connection, as soon as somebody is there to do so; and over the next one the peer says
+    // that it knows nothing of it.
+    scene.start(peer);
+    scene.run(100 * MILLISECOND);
+    let failure = scene.failure(asker, asked);
+    assert_eq!((failure.reason, failure.executed), (Reason::LostByPeer, Executed::Maybe));
+    assert_eq!(scene.runs(b"into the void"), 0);
+    let asked = scene.ask(asker, peer, query(ECHO, b"again"));
+    scene.run_secs(1);
+    assert_eq!(scene.reply(asker, asked), b"again");
+}
+
+#[test]
 fn whoever_lost_power_and_hears_nothing_says_nothing() {
     let (mut scene, asker, peer, _) = connected();
     scene.world.power_off(peer);
@@ -106,6 +127,34 @@ fn a_clock_that_is_set_forward_lets_time_run_out() {
     scene.run(MILLISECOND);
     assert_eq!(scene.verdict(asker, asked).0, began + SECOND);
     assert_eq!(scene.failure(asker, asked).reason, Reason::HardTimeout);
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_its_own_node_wait_longer_and_no_other() {
+    let (mut scene, asker, peer, began) = connected();
+    let backwards = scene.ask(peer, asker, query(NEVER, b"other"));
+    scene.run(100 * MILLISECOND);
+    scene.world.set_directory(Directory::Silent);
+    let stranger = scene.add_node();
+    let asked = scene.ask(asker, stranger, query(NEVER, b"one").hard_timeout(20 * SECOND));
+    scene.world.step_clock_back(asker, 30 * SECOND);
+    scene.run_secs(100);
+    assert_eq!(scene.verdict(asker, asked).0, began + 100 * MILLISECOND + 50 * SECOND);
+    assert_eq!(scene.verdict(peer, backwards).0, began + 60 * SECOND);
+    assert_eq!(scene.world.violations(), [""; 0]);
+}
+
+#[test]
+fn whoever_waits_longer_than_it_has_said_since_its_clock_was_set_back_hears_that_it_is_waited_for_no_more() {
+    let (mut scene, asker, peer, began) = connected();
+    let asked = scene.ask(asker, peer, query(NEVER, b"?"));
+    scene.world.step_clock_back(asker, 30 * SECOND);
+    scene.run_secs(100);
+    let failure = scene.failure(asker, asked);
+    assert_eq!((failure.reason, failure.executed), (Reason::LostByPeer, Executed::Maybe));
+    let ended = scene.verdict(asker, asked).0;
+    assert!(ended > began + 60 * SECOND && ended < began + 61 * SECOND, "{ended}");
+    assert_eq!(scene.world.violations(), [""; 0]);
 }
 
 #[test]
@@ -216,5 +265,38 @@ fn links_are_forgotten_once_both_ends_are_gone() {
     }
     scene.run_secs(1500);
     assert_eq!(scene.world.links(), 0);
+    assert_eq!(scene.world.violations(), [""; 0]);
+}
+
+#[test]
+fn a_peer_whose_connections_always_break_before_it_is_met_is_given_up_after_a_few() {
+    let (mut scene, asker, peer) = Scene::of_two(1);
+    let asked = scene.ask(asker, peer, query(ECHO, b"?").hard_timeout(60 * SECOND));
+    for _ in 0..300 {
+        scene.world.break_next_connection_after(Some(100));
+        scene.run(50 * MILLISECOND);
+    }
+    scene.world.break_next_connection_after(None);
+    let failure = scene.failure(asker, asked);
+    assert_eq!((failure.reason, failure.executed), (Reason::Unreachable, Executed::No));
+    assert!((3..20).contains(&scene.world.connects().len()), "{:?}", scene.world.connects());
+    let again = scene.ask(asker, peer, query(ECHO, b"and now?"));
+    scene.run_secs(1);
+    assert_eq!(scene.reply(asker, again), b"and now?");
+}
+
+#[test]
+fn a_long_message_gets_through_connections_that_always_break() {
+    let mut scene = Scene::on(1, Network { bandwidth: Some(20_000), buffer: 4096, ..Network::default() });
+    let (asker, peer) = (scene.add_node(), scene.add_node());
+    let body = long_body(60_000);
+    let asked = scene.ask(asker, peer, query(ECHO, &body).hard_timeout(60 * SECOND));
+    // Each carries less than a tenth of it.
+    for _ in 0..80 {
+        scene.run(300 * MILLISECOND);
+        scene.world.cut(asker, peer);
+    }
+    assert_eq!((scene.reply(asker, asked), scene.runs(&body)), (&body[..], 1));
+    assert!(scene.world.connects().len() > 20, "{:?}", scene.world.connects());
     assert_eq!(scene.world.violations(), [""; 0]);
 }
