@@ -7,7 +7,7 @@ use super::{Peer, account};
 use crate::conversation::QueryState;
 use crate::env::Env;
 use crate::id::QueryId;
-use crate::query::{Delivery, Executed, Failure, PeerRefusal, Reason, Reply, Stage, Verdict, Via};
+use crate::query::{Delivery, Executed, Failure, PeerRefusal, Reason, Refusal, Reply, Stage, Verdict, Via};
 use crate::session::{Arrived, Progress, Unanswered};
 use crate::wire::code::{RefuseCode, ReplyCode};
 use crate::wire::message::{Kind, Message};
@@ -122,10 +122,13 @@ impl Peer {
         self.mark(env);
     }
 
-    /// A query goes again under another number, after a pause.
+    /// A query goes again under another number, after a pause; but nothing is asked any more while the node shuts down.
     fn goes_again(&mut self, env: &mut Env, query: QueryId, message: Message, pause: Duration) {
         let Some(asked) = env.queries.get_mut(query) else { return };
         asked.waits_again(message);
+        if env.stopping {
+            return self.fail(env, query, Reason::RefusedHere(Refusal::ShuttingDown), Executed::No);
+        }
         if pause.is_zero() {
             self.waiting.insert(query);
         } else {
@@ -239,7 +242,7 @@ impl Peer {
                 QueryState::Local(_) => false,
             };
         if here {
-            self.fail(env, query, Reason::RefusedHere(crate::query::Refusal::ShuttingDown), Executed::No);
+            self.fail(env, query, Reason::RefusedHere(Refusal::ShuttingDown), Executed::No);
         }
     }
 }

@@ -34,8 +34,8 @@ impl Peer {
             return self.stop_reaching(env);
         }
         if env.stopping {
-            // Nothing is opened any more.
-            return self.fail_waiting(env, Reason::RefusedHere(Refusal::ShuttingDown));
+            // Nothing is opened any more, and nothing waits.
+            return;
         }
         if let Some(dial) = self.way.dial() {
             if env.connections.get(dial.connection).is_some_and(Connection::is_open) {
