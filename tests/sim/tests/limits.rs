@@ -91,6 +91,24 @@ fn while_too_many_deliveries_wait_nothing_is_read_and_then_reading_resumes() {
 }
 
 #[test]
+fn a_stranger_that_takes_no_answers_is_read_from_and_fills_no_memory() {
+    let (mut scene, asker, peer) = Scene::of_two(1);
+    let hello = first_message(&mut scene, asker, peer);
+    let from = scene.world.address(asker);
+    scene.world.with(peer, |node, now| {
+        let connection = node.accept(now, from).unwrap();
+        for said in 0..10_000 {
+            assert!(node.wants_read(connection) > 0, "{said}");
+            node.handle(now, Event::Received(connection, &hello));
+        }
+        assert!((1 << 18..1 << 19).contains(&node.to_write(connection).len()));
+        take_written(node, now, connection);
+        node.handle(now, Event::Received(connection, &hello));
+        assert!(!node.to_write(connection).is_empty(), "whoever listens again is answered again");
+    });
+}
+
+#[test]
 fn under_pressure_a_cookie_is_asked_for_and_good_only_as_it_was_given() {
     let mut scene = Scene::new(1);
     let others = [scene.add_node(), scene.add_node()];
@@ -175,6 +193,31 @@ fn over_one_connection_few_handshakes_wait_to_be_confirmed() {
 }
 
 #[test]
+fn that_sessions_end_fills_no_memory_where_nobody_takes_it() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node();
+    scene.world.with(node, |node, now| {
+        let (mut peer, unread) = Peer::meets(node, now);
+        let read = peer.connects();
+        for _ in 0..30 {
+            for _ in 0..70 {
+                let mut session = peer.shakes_hands_on(read, 1);
+                for connection in [read, unread] {
+                    peer.says_in(&mut session, connection, &[]);
+                }
+            }
+            peer.waits(1);
+            peer.hears(read);
+            // So that it is not found dead.
+            peer.node.handle(peer.now, Event::Written(unread, 1));
+        }
+        assert_eq!((peer.node.usage().connections, peer.node.usage().sessions), (2, 64));
+        let unwritten = peer.node.to_write(unread).len();
+        assert!((1 << 18..(1 << 18) + 1_000).contains(&unwritten), "{unwritten}");
+    });
+}
+
+#[test]
 fn what_is_out_of_range_is_handed_back_and_nothing_has_happened() {
     let (mut scene, [(asker, _), (peer, _)]) = connected(|_| {});
     let to = scene.world.id(peer);
@@ -203,6 +246,31 @@ fn what_is_out_of_range_is_handed_back_and_nothing_has_happened() {
     scene.world.reply(peer, unsent.token, body.clone());
     scene.run_secs(10);
     assert_eq!(scene.reply(asker, asked), body);
+}
+
+#[test]
+fn whoever_asks_faster_than_it_takes_the_answers_is_read_from_and_they_take_no_more_room_than_there_is() {
+    let (mut scene, [(asker, _), (peer, to_asker)]) = connected(|limits| limits.reply_bytes_per_peer = 200_000);
+    let slow = Throttle { up_per_connection: Rate::bytes_per_second(20_000), ..Throttle::default() };
+    scene.world.with(peer, |node, now| node.set_throttle(now, slow));
+    let asked: Vec<QueryId> = (0..40).map(|_| scene.ask(asker, peer, query(ECHO, &[7; 10_000]))).collect();
+    for _ in 0..300 {
+        scene.run(SECOND / 10);
+        assert!(scene.world.node(peer).wants_read(to_asker) > 0);
+        assert!(scene.world.node(peer).usage().reply_bytes <= 200_000);
+    }
+    let too_long = Reason::RefusedByPeer(PeerRefusal::ReplyTooLong);
+    let is_reply = |&&asked: &&QueryId| match scene.verdict(asker, asked).1 {
+        Verdict::Reply(reply) => reply.body == [7; 10_000],
+        Verdict::Failed(failure) => {
+            assert_eq!(failure.reason, too_long);
+            false
+        }
+    };
+    let answered = asked.iter().filter(is_reply).count();
+    assert!(answered > 10, "{answered}");
+    assert_eq!(scene.world.node(peer).usage().reply_bytes, 0);
+    assert_eq!(scene.world.violations(), [""; 0]);
 }
 
 #[test]

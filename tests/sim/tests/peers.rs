@@ -48,6 +48,29 @@ fn a_peer_with_a_connection_is_kept() {
 }
 
 #[test]
+fn a_peer_with_a_session_in_which_something_is_under_way_is_kept_and_one_with_an_idle_session_makes_room() {
+    let mut scene = Scene::new(1);
+    let node = scene.add_node_with(knows_two());
+    scene.world.with(node, |node, now| {
+        let (Peer { node, .. }, _) = Peer::other_meets(node, now, OTHER);
+        let (mut peer, connection) = Peer::meets(node, now);
+        let token = peer.asks(connection);
+        peer.node.handle(now, Event::Closed(connection, Ending::EndOfStream));
+        assert_eq!((peer.node.usage().sessions, peer.node.usage().connections), (2, 1));
+        assert!(!welcomes(peer.node, now, STRANGER));
+        // What the peer is answered goes as soon as it is there again, and then nothing is left that keeps it.
+        let connection = peer.connects();
+        peer.node.reply(now, token, b"!".to_vec()).unwrap();
+        let said = peer.hears(connection);
+        assert!(matches!(said[..], [Frame::Reply { number: 0, .. }]), "{said:?}");
+        peer.acknowledges(connection);
+        peer.node.handle(now, Event::Closed(connection, Ending::EndOfStream));
+        assert!(welcomes(peer.node, now, STRANGER));
+        assert_eq!((peer.node.usage().sessions, peer.node.usage().peers), (2, 2), "its session has gone with it");
+    });
+}
+
+#[test]
 fn a_peer_that_is_looked_up_is_kept_though_nobody_asks_it_anything_any_more() {
     let mut scene = Scene::new(1);
     let node = scene.add_node_with(knows_two());
