@@ -88,6 +88,11 @@ impl<'a> Peer<'a> {
         shake_hands(&PEER, self.node, self.now, connection, generation).unwrap()
     }
 
+    /// Asks in a handshake which of these sessions the node holds, and gives back what it says.
+    pub fn asks_about(&mut self, connection: ConnectionId, asked: Vec<[u8; 8]>) -> u8 {
+        greet(&PEER, self.node, self.now, connection, 4, asked).unwrap().1
+    }
+
     /// Answers the node's handshake, of whose sessions it holds these, and says nothing yet in the session that this makes.
     pub fn answers_hello(&mut self, connection: ConnectionId, packet: &[u8], held: u8) -> Session {
         let Some(Packet::Hello { isid, noise, .. }) = Packet::parse(packet) else { panic!("{packet:?}") };
@@ -209,8 +214,20 @@ fn shake_hands(
     connection: ConnectionId,
     generation: u32,
 ) -> Option<Session> {
+    Some(greet(identity, node, now, connection, generation, Vec::new())?.0)
+}
+
+/// The same, with a question about sessions, and what the answer says of them.
+fn greet(
+    identity: &Identity,
+    node: &mut Node,
+    now: Instant,
+    connection: ConnectionId,
+    generation: u32,
+    asked: Vec<[u8; 8]>,
+) -> Option<(Session, u8)> {
     let key = *node.record().unwrap().key().as_bytes();
-    let payload = HelloPayload { key: identity.public_key(), generation, asked: Vec::new() }.encode();
+    let payload = HelloPayload { key: identity.public_key(), generation, asked }.encode();
     let isid = u64::from(generation).to_be_bytes();
     // Each handshake of each peer has an ephemeral key of its own.
     let ephemeral = iter::repeat_n(isid, 4).flatten().zip(identity.0).map(|(one, other)| one ^ (other + 1));
@@ -224,7 +241,7 @@ fn shake_hands(
         _ => None,
     });
     let (keys, welcome) = initiator.finish(&welcome?).unwrap();
-    Some(Session::of_initiator(&keys, welcome.rsid))
+    Some((Session::of_initiator(&keys, welcome.rsid), welcome.held))
 }
 
 fn connect(node: &mut Node, now: Instant) -> ConnectionId {
