@@ -247,11 +247,15 @@ impl Peer {
     }
 }
 
-/// Whether the peer itself has said what became of a query, so that it need not be told that nobody waits.
+/// Whether the peer need not be told that nobody waits for a query: it has said itself what became of it, or where it went nobody is there.
 fn is_settled(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Reply(_) => true,
-        Verdict::Failed(failure) => matches!(failure.reason, Reason::RefusedByPeer(_) | Reason::LostByPeer),
+        Verdict::Failed(failure) => match failure.reason {
+            Reason::RefusedByPeer(_) | Reason::LostByPeer => true,
+            Reason::Unreachable => failure.executed == Executed::Maybe,
+            Reason::RefusedHere(_) | Reason::HardTimeout | Reason::Cancelled => false,
+        },
     }
 }
 
