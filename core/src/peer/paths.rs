@@ -283,16 +283,23 @@ impl Peer {
         let reads = self.charges.assembly > 0;
         for at in 0..self.paths.connections.len() {
             let on = self.paths.connections[at];
-            let path = PathId::Stream(on);
-            let in_use =
-                |held: &Held| held.session.is_heard_on(path) && (!held.session.is_idle() || held.session.owes());
-            let idle = !waits && !reads && !self.sessions.iter().any(in_use);
+            let idle = !waits && !reads && !self.is_used(env, on);
             let Some(connection) = env.connections.get_mut(on) else { continue };
             connection.set_use(env.now, idle);
             if connection.is_no_more() && connection.is_idle() {
                 env.effects.push(Effect::Close(on, AttemptResult::Ended));
             }
         }
+    }
+
+    /// Whether a session in which something is under way uses this path: what waits goes over it, or what has gone is not acknowledged. Others
+    /// are spare.
+    fn is_used(&self, env: &Env, on: ConnectionId) -> bool {
+        self.sessions.iter().enumerate().any(|(at, held)| {
+            let under_way = !held.session.is_idle() || held.session.owes();
+            let goes_over = || self.main_path(env, at) == Some(on);
+            under_way && (goes_over() || held.session.waiting_since(PathId::Stream(on)).is_some())
+        })
     }
 
     /// A session is heard on one connection more: of many the oldest on which no other is heard goes.
