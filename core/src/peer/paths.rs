@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Peer;
-use super::sessions::Held;
 use crate::connection::{Connection, Handed, Owner, RecordName};
 use crate::env::{Effect, Env};
 use crate::id::{ConnectionId, NodeId};

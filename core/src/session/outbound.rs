@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::answering::{Answered, Entry};
 use super::asking::Asked;
 use super::lane::PathId;
-use super::outgoing::{LEAST_PIECE, Outgoing, PIECE};
+use super::outgoing::{Outgoing, PIECE};
 use super::queue::{Row, Thing, Waiting};
 use super::ranges::Range;
 use super::records::{Content, Extras, What};
@@ -146,7 +146,9 @@ impl Session {
     /// Fills one record: words, then whole messages, or one piece of a longer one.
     fn compose(&mut self, now: Instant, account: &mut Account<'_>, draft: &mut Draft<'_>) {
         while !draft.is_full() && self.records.carried() < u16::MAX {
-            let Some((row, waiting)) = self.queue.take(account.has_place_for_long()) else { break };
+            let next =
+                if draft.is_empty() { self.queue.take(account.has_place_for_long()) } else { self.queue.take_more() };
+            let Some((row, waiting)) = next else { break };
             let put = match waiting.what {
                 Thing::Query => self.put_query(row, waiting, account, draft),
                 Thing::Reply => self.put_reply(row, waiting, account, draft),
@@ -230,15 +232,14 @@ impl Session {
 }
 
 /// What goes of a message that stood in this row in the room that a record has left, if it waits still. Short messages are not cut unless
-/// they are too long for any record on this path.
+/// they are too long for any record on this path, and a piece of a long one has a record of its own.
 fn next_part(row: Row, outgoing: &mut Outgoing, draft: &Draft<'_>) -> Result<Option<Range>, Full> {
     let waits = if row == Row::First { outgoing.has_lost() } else { outgoing.has_fresh() };
     let most = if outgoing.is_long() { draft.piece.max(outgoing.total().div_ceil(MOST_PIECES)) } else { PIECE };
     let room = draft.room().saturating_sub(PIECE_OVERHEAD).min(most);
     let part = outgoing.next_part(room);
     let is_cut = part.len() < outgoing.next_part(usize::MAX).len();
-    let may_be_cut = draft.is_empty() || outgoing.is_long() && room >= LEAST_PIECE;
-    if waits && is_cut && !may_be_cut {
+    if waits && !draft.is_empty() && (is_cut || outgoing.is_long()) {
         return Err(Full);
     }
     if row == Row::First {

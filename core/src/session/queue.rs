@@ -93,8 +93,18 @@ impl Queue {
         self.next_row(may_begin_long).is_some()
     }
 
+    /// Takes what begins a record.
     pub(super) fn take(&mut self, may_begin_long: bool) -> Option<(Row, Waiting)> {
-        let row = self.next_row(may_begin_long)?;
+        self.take_from(self.next_row(may_begin_long)?)
+    }
+
+    /// Takes what goes on in a record that something is in: no piece of a long message does, for nothing that is in few bytes is to arrive
+    /// only with the last byte of many.
+    pub(super) fn take_more(&mut self) -> Option<(Row, Waiting)> {
+        self.take_from(if self.first.is_empty() { Row::Short } else { Row::First })
+    }
+
+    fn take_from(&mut self, row: Row) -> Option<(Row, Waiting)> {
         let waiting = self.row(row).pop_front()?;
         if row != Row::First {
             self.pieces_next = row == Row::Short;
@@ -146,6 +156,21 @@ mod tests {
             }
         }
         assert_eq!(order, [0, 10, 1, 11, 2, 12, 10, 11]);
+    }
+
+    #[test]
+    fn short_messages_go_together_and_pieces_alone() {
+        let mut queue = Queue::default();
+        for number in 0..3 {
+            queue.push(Row::Short, query(number));
+        }
+        queue.push(Row::Pieces, query(10));
+        assert_eq!(queue.take(true), Some((Row::Short, query(0))));
+        assert_eq!(queue.take_more(), Some((Row::Short, query(1))));
+        assert_eq!(queue.take(true), Some((Row::Pieces, query(10))), "it is its turn after a record");
+        queue.push(Row::Pieces, query(10));
+        assert_eq!(queue.take(true), Some((Row::Short, query(2))));
+        assert_eq!(queue.take_more(), None);
     }
 
     #[test]
