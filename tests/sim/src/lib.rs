@@ -135,6 +135,8 @@ pub mod adversary;
 mod choice;
 pub mod diagram;
 mod drift;
+#[cfg(feature = "explore")]
+pub mod explore;
 mod link;
 mod nat;
 pub mod scenario;
