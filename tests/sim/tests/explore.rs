@@ -9,18 +9,18 @@ use std::thread;
 
 use egtp_sim::explore::{Bounds, Setting, explore};
 
-/// With two faults: nodes that have not met need more steps until something can go wrong.
-const STRANGERS: Bounds = Bounds { depth: 7, faults: 2 };
-const ACQUAINTED: Bounds = Bounds { depth: 5, faults: 2 };
+/// With two faults. Nodes that have not met need more steps until something can go wrong.
+const STRANGERS: Bounds = Bounds { depth: 6, faults: 2 };
+const ACQUAINTED: Bounds = Bounds { depth: 4, faults: 2 };
 
-/// With none a query has its answer within so many steps, and its answer is acknowledged.
-const UNDISTURBED: Bounds = Bounds { depth: 14, faults: 0 };
+/// Without any, so many more.
+const UNDISTURBED: usize = 3;
 
 #[test]
 fn whatever_happens_next_two_queries_keep_every_promise() {
     let (depth, faults) = (number("EGTP_EXPLORE"), number("EGTP_FAULTS"));
     for setting in settings() {
-        let usual = if setting.acquainted { ACQUAINTED } else { STRANGERS };
+        let usual = usual(&setting);
         let depth = depth.map_or(usual.depth, |depth| usize::try_from(depth).unwrap());
         let faults = faults.map_or(usual.faults, |faults| usize::try_from(faults).unwrap());
         everything_is_well(&setting, Bounds { depth, faults });
@@ -30,7 +30,8 @@ fn whatever_happens_next_two_queries_keep_every_promise() {
 #[test]
 fn whatever_the_order_two_queries_are_answered_where_nothing_goes_wrong() {
     for setting in settings() {
-        everything_is_well(&setting, UNDISTURBED);
+        let depth = usual(&setting).depth + UNDISTURBED;
+        everything_is_well(&setting, Bounds { depth, faults: 0 });
     }
 }
 
@@ -45,6 +46,10 @@ fn settings() -> impl Iterator<Item = Setting> {
     Setting::all(number("EGTP_SEED").unwrap_or(0))
 }
 
+fn usual(setting: &Setting) -> Bounds {
+    if setting.acquainted { ACQUAINTED } else { STRANGERS }
+}
+
 fn everything_is_well(setting: &Setting, bounds: Bounds) {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let findings = explore(setting, bounds, threads);
@@ -53,7 +58,7 @@ fn everything_is_well(setting: &Setting, bounds: Bounds) {
     let _nobody_reads_it =
         writeln!(std::io::stderr(), "{setting}, depth {depth}, faults {faults}: {} states", findings.states);
     assert!(findings.breach.is_none(), "{setting}:\n{}", findings.breach.unwrap());
-    assert!(findings.states > 100, "{findings:?}");
+    assert!(findings.states > 50, "{findings:?}");
 }
 
 /// What an environment variable is set to.
